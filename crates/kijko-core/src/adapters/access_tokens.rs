@@ -1,0 +1,106 @@
+//! RS256 access tokens, signed by a key pair of this installation. No other algorithm exists here.
+
+use aws_lc_rs::encoding::AsDer;
+use aws_lc_rs::rsa::{KeyPair, KeySize};
+use jsonwebtoken::jwk::{Jwk, KeyOperations, PublicKeyUse, ThumbprintHash};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, decode_header, encode};
+
+use super::sealing::{MasterKey, sha256};
+use crate::domain::sessions::{AUDIENCE, Claims};
+use crate::domain::time::Timestamp;
+use crate::error::{AuthReason, Error, Result};
+use crate::ports::identity::AccessTokens;
+
+/// How far the clocks of our own processes may be apart, in seconds. It helps a token that is very young, never one
+/// that is too old.
+const LEEWAY: i64 = 30;
+/// Longer than any token of ours; refused before anything is decoded.
+const MAX_LENGTH: usize = 8 * 1024;
+
+pub(crate) struct JwtAccessTokens {
+    kid: String,
+    signing: EncodingKey,
+    verifying: DecodingKey,
+    jwk: Jwk,
+    validation: Validation,
+    issuer: String,
+    master: MasterKey,
+}
+
+/// A new 2048-bit RSA key pair, PKCS #8 in PEM.
+pub(crate) fn generate_pem() -> Result<String> {
+    let failed = |_| Error::internal("generating a signing key", "the generator refused");
+    let pair = KeyPair::generate(KeySize::Rsa2048).map_err(failed)?;
+    let der = pair.as_der().map_err(failed)?;
+    Ok(pem::encode(&pem::Pem::new("PRIVATE KEY", der.as_ref())))
+}
+
+impl JwtAccessTokens {
+    pub(crate) fn new(pem: &str, issuer: String, master: MasterKey) -> Result<Self> {
+        let failed = |e| Error::internal("reading the signing key", e);
+        let signing = EncodingKey::from_rsa_pem(pem.as_bytes()).map_err(failed)?;
+        let mut jwk = Jwk::from_encoding_key(&signing, Algorithm::RS256).map_err(failed)?;
+        let kid = jwk.thumbprint(ThumbprintHash::SHA256).map_err(failed)?;
+        jwk.common.key_id = Some(kid.clone());
+        jwk.common.public_key_use = Some(PublicKeyUse::Signature);
+        jwk.common.key_operations = Some(vec![KeyOperations::Verify]);
+        let verifying = DecodingKey::from_jwk(&jwk).map_err(failed)?;
+        let mut validation = Validation::new(Algorithm::RS256);
+        validation.set_audience(&[AUDIENCE]);
+        validation.set_issuer(&[&issuer]);
+        validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
+        // Times are compared below, with our own clock.
+        validation.validate_exp = false;
+        validation.validate_nbf = false;
+        Ok(Self { kid, signing, verifying, jwk, validation, issuer, master })
+    }
+
+    fn claims(&self, token: &str) -> Result<Claims, AuthReason> {
+        if token.len() > MAX_LENGTH {
+            return Err(AuthReason::Malformed);
+        }
+        let header = decode_header(token).map_err(|_| AuthReason::Malformed)?;
+        if header.alg != Algorithm::RS256 || header.kid.as_deref() != Some(&self.kid) {
+            return Err(AuthReason::Invalid);
+        }
+        let claims: Claims = decode(token, &self.verifying, &self.validation).map_err(|_| AuthReason::Invalid)?.claims;
+        Ok(claims)
+    }
+}
+
+impl AccessTokens for JwtAccessTokens {
+    fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
+    fn sign(&self, claims: &Claims) -> Result<String> {
+        let header = Header { kid: Some(self.kid.clone()), ..Header::new(Algorithm::RS256) };
+        encode(&header, claims, &self.signing).map_err(|e| Error::internal("signing a token", e))
+    }
+
+    fn verify(&self, token: &str, now: Timestamp) -> Result<Claims, AuthReason> {
+        let claims = self.verify_expired(token, now)?;
+        if now.timestamp() >= claims.exp {
+            return Err(AuthReason::Expired);
+        }
+        Ok(claims)
+    }
+
+    fn verify_expired(&self, token: &str, now: Timestamp) -> Result<Claims, AuthReason> {
+        let claims = self.claims(token)?;
+        let not_yet = now.timestamp() < claims.nbf.saturating_sub(LEEWAY);
+        if not_yet { Err(AuthReason::Invalid) } else { Ok(claims) }
+    }
+
+    fn jwks(&self) -> serde_json::Value {
+        serde_json::json!({ "keys": [self.jwk] })
+    }
+
+    fn sha256(&self, bytes: &[u8]) -> [u8; 32] {
+        sha256(bytes)
+    }
+
+    fn mac(&self, purpose: &'static str, message: &[u8]) -> [u8; 32] {
+        self.master.mac(purpose, message)
+    }
+}

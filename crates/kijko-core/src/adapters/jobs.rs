@@ -1,0 +1,128 @@
+//! The job engine: graphile_worker, chosen by trial over apalis (see `docs/operations.md`).
+//!
+//! Jobs are enqueued by `app.enqueue_execution`, in the transaction of the change. Here they are run. The engine may
+//! run a job twice (a worker that was paused for long is taken for dead); the domain row decides who does the work.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use graphile_worker::{
+    IntoTaskHandlerResult, LocalQueueConfig, TaskHandler, Worker, WorkerContext, WorkerOptions, WorkerRecoveryConfig,
+};
+use serde::{Deserialize, Serialize};
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use tokio_util::sync::CancellationToken;
+
+use super::postgres::errors::translate;
+use super::postgres::migrations::ENGINE_SCHEMA;
+use crate::domain::jobs::Job;
+use crate::error::{Error, Result};
+use crate::ports::jobs::{JobEngine, JobHandler, JobStats};
+
+/// The engine's own connections: one listens, two keep the heartbeat and the sweep going while jobs finish.
+const EXTRA_CONNECTIONS: u32 = 4;
+
+pub(crate) struct GraphileEngine {
+    concurrency: usize,
+    shutdown_grace: Duration,
+    pool: PgPool,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(transparent)]
+struct Task(Job);
+
+#[derive(Clone, Debug)]
+struct Handler(Arc<dyn JobHandler>);
+
+impl TaskHandler for Task {
+    const IDENTIFIER: &'static str = "kijko";
+
+    async fn run(self, ctx: WorkerContext) -> impl IntoTaskHandlerResult {
+        let Some(handler) = ctx.get_ext::<Handler>() else { return Err("the worker has no handler".to_owned()) };
+        // What is stored with the job is for operators, so it may hold the inner text.
+        handler.0.handle(self.0).await.map_err(|e| e.internal_text().unwrap_or_else(|| e.to_string()))
+    }
+}
+
+impl GraphileEngine {
+    /// `options` log in as a role that may become the system role; the engine works as that from the start.
+    pub(crate) fn new(options: PgConnectOptions, concurrency: usize, shutdown_grace: Duration) -> Self {
+        let options = options.options([("role", "kijko_system")]);
+        let connections = u32::try_from(concurrency).unwrap_or(u32::MAX).saturating_add(EXTRA_CONNECTIONS);
+        let pool = PgPoolOptions::new().max_connections(connections).connect_lazy_with(options);
+        Self { concurrency, shutdown_grace, pool }
+    }
+
+    async fn worker(&self, handler: Arc<dyn JobHandler>, stop: CancellationToken) -> Result<Worker> {
+        WorkerOptions::default()
+            .pg_pool(self.pool.clone())
+            .schema(ENGINE_SCHEMA)
+            .concurrency(self.concurrency)
+            .poll_interval(Duration::from_secs(1))
+            // Without one, a backlog drains at one job per slot and poll. Small, since held jobs wait for their worker.
+            .local_queue(LocalQueueConfig::default().with_size(self.concurrency).with_ttl(Duration::from_secs(30)))
+            // Off by default, and then a dead worker's jobs stay locked for hours.
+            .worker_recovery(
+                WorkerRecoveryConfig::default()
+                    .enabled(true)
+                    .heartbeat_interval(Duration::from_secs(10))
+                    .sweep_interval(Duration::from_secs(10))
+                    .sweep_threshold(Duration::from_secs(40))
+                    .recovery_delay(Duration::from_secs(2)),
+            )
+            .shutdown_grace_period(self.shutdown_grace)
+            .shutdown_interrupted_job_retry_delay(Duration::from_secs(1))
+            .listen_os_shutdown_signals(false)
+            .shutdown_signal(async move { stop.cancelled().await })
+            .add_extension(Handler(handler))
+            .define_job::<Task>()
+            .init()
+            .await
+            .map_err(|e| Error::internal("starting the job engine", e))
+    }
+}
+
+#[async_trait]
+impl JobEngine for GraphileEngine {
+    async fn run(&self, handler: Arc<dyn JobHandler>, stop: CancellationToken) -> Result<()> {
+        // The engine gives up when its database goes away; the server does not.
+        while !stop.is_cancelled() {
+            let outcome = match self.worker(handler.clone(), stop.clone()).await {
+                Ok(worker) => worker.run().await.map_err(|e| Error::internal("running jobs", e)),
+                Err(error) => Err(error),
+            };
+            if let Err(error) = outcome {
+                tracing::warn!(error = error.internal_text(), "the job engine stopped; starting it again");
+                tokio::select! {
+                    () = stop.cancelled() => {}
+                    () = tokio::time::sleep(Duration::from_secs(1)) => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn run_ready(&self, handler: Arc<dyn JobHandler>) -> Result<()> {
+        let worker = self.worker(handler, CancellationToken::new()).await?;
+        worker.run_once().await.map_err(|e| Error::internal("running jobs", e))
+    }
+
+    async fn stats(&self) -> Result<JobStats> {
+        let (ready, held, dead): (i64, i64, i64) = sqlx::query_as(
+            "SELECT count(*) FILTER (WHERE is_available AND run_at <= now()),
+                    count(*) FILTER (WHERE locked_at IS NOT NULL),
+                    count(*) FILTER (WHERE attempts >= max_attempts AND locked_at IS NULL)
+               FROM graphile_worker._private_jobs",
+        )
+        .fetch_one(&self.pool)
+        .await
+        .map_err(translate)?;
+        Ok(JobStats { ready, held, dead })
+    }
+
+    async fn close(&self) {
+        self.pool.close().await;
+    }
+}

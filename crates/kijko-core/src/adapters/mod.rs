@@ -1,0 +1,9 @@
+//! The ports, implemented: PostgreSQL, the job engine, model providers, cryptography. Private to the core.
+
+pub(crate) mod access_tokens;
+pub(crate) mod jobs;
+pub(crate) mod models;
+pub(crate) mod passwords;
+pub(crate) mod postgres;
+pub(crate) mod sealing;
+pub(crate) mod system;

@@ -1,0 +1,4 @@
+//! Language model providers.
+
+pub(crate) mod anthropic;
+pub(crate) mod offline;

@@ -1,0 +1,137 @@
+//! Users, their organisations and memberships.
+
+use async_trait::async_trait;
+use sqlx::types::Uuid;
+
+use super::errors::translate;
+use super::tx::PgSystemTx;
+use crate::domain::accounts::{Account, Membership, User};
+use crate::domain::ids::{OrganizationId, UserId};
+use crate::domain::organizations::{Organization, Role};
+use crate::domain::time::Timestamp;
+use crate::error::{Error, Result};
+use crate::ports::accounts::AccountRepo;
+
+struct AccountRow {
+    id: Uuid,
+    email: String,
+    email_verified_at: Option<Timestamp>,
+    password_hash: Option<String>,
+    first_name: String,
+    last_name: String,
+    is_platform_admin: bool,
+    disabled_at: Option<Timestamp>,
+    organization_id: Option<Uuid>,
+    organization_name: Option<String>,
+    plan: Option<String>,
+    role: Option<String>,
+}
+
+impl AccountRow {
+    fn into_account(self) -> Result<(Account, Option<String>)> {
+        let membership = match (self.organization_id, self.organization_name, self.plan, self.role) {
+            (Some(id), Some(name), Some(plan), Some(role)) => Some(Membership {
+                organization: Organization { id: id.into(), name, plan },
+                role: Role::parse(&role).ok_or_else(|| Error::internal("reading a role", role))?,
+            }),
+            _ => None,
+        };
+        let user = User {
+            id: self.id.into(),
+            email: self.email,
+            email_verified: self.email_verified_at.is_some(),
+            first_name: self.first_name,
+            last_name: self.last_name,
+            is_platform_admin: self.is_platform_admin,
+        };
+        Ok((Account { user, disabled: self.disabled_at.is_some(), membership }, self.password_hash))
+    }
+}
+
+#[async_trait]
+impl AccountRepo for PgSystemTx {
+    async fn find_by_email(&mut self, email: &str) -> Result<Option<(Account, Option<String>)>> {
+        // Who belongs to several organisations enters the one they joined first.
+        let row = sqlx::query_as!(
+            AccountRow,
+            r#"SELECT u.id, u.email, u.email_verified_at, u.password_hash, u.first_name, u.last_name,
+                      u.is_platform_admin, u.disabled_at, m.organization_id AS "organization_id?",
+                      o.name AS "organization_name?", o.plan AS "plan?", m.role AS "role?"
+                 FROM users u
+                 LEFT JOIN organization_members m ON m.user_id = u.id AND m.status = 'active'
+                 LEFT JOIN organizations o ON o.id = m.organization_id
+                WHERE u.email = $1
+                ORDER BY m.joined_at, m.organization_id
+                LIMIT 1"#,
+            email,
+        )
+        .fetch_optional(self.conn())
+        .await
+        .map_err(translate)?;
+        row.map(AccountRow::into_account).transpose()
+    }
+
+    async fn find(&mut self, user: UserId, organization: OrganizationId) -> Result<Option<Account>> {
+        let row = sqlx::query_as!(
+            AccountRow,
+            r#"SELECT u.id, u.email, u.email_verified_at, NULL::text AS password_hash, u.first_name, u.last_name,
+                      u.is_platform_admin, u.disabled_at, m.organization_id AS "organization_id?",
+                      o.name AS "organization_name?", o.plan AS "plan?", m.role AS "role?"
+                 FROM users u
+                 LEFT JOIN organization_members m
+                        ON m.user_id = u.id AND m.organization_id = $2 AND m.status = 'active'
+                 LEFT JOIN organizations o ON o.id = m.organization_id
+                WHERE u.id = $1"#,
+            user.0,
+            organization.0,
+        )
+        .fetch_optional(self.conn())
+        .await
+        .map_err(translate)?;
+        Ok(row.map(AccountRow::into_account).transpose()?.map(|(account, _)| account))
+    }
+
+    async fn insert(&mut self, user: &User, hash: &str, organization: &Organization, now: Timestamp) -> Result<()> {
+        sqlx::query!(
+            "INSERT INTO users (id, email, password_hash, first_name, last_name, created_at, updated_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $6)",
+            user.id.0,
+            user.email,
+            hash,
+            user.first_name,
+            user.last_name,
+            now,
+        )
+        .execute(self.conn())
+        .await
+        .map_err(translate)?;
+        sqlx::query!(
+            "INSERT INTO organizations (id, name, plan, created_at, updated_at) VALUES ($1, $2, $3, $4, $4)",
+            organization.id.0,
+            organization.name,
+            organization.plan,
+            now,
+        )
+        .execute(self.conn())
+        .await
+        .map_err(translate)?;
+        sqlx::query!(
+            "INSERT INTO organization_members (organization_id, user_id, role, joined_at) VALUES ($1, $2, 'owner', $3)",
+            organization.id.0,
+            user.id.0,
+            now,
+        )
+        .execute(self.conn())
+        .await
+        .map_err(translate)?;
+        Ok(())
+    }
+
+    async fn set_password_hash(&mut self, user: UserId, hash: &str, now: Timestamp) -> Result<()> {
+        sqlx::query!("UPDATE users SET password_hash = $2, updated_at = $3 WHERE id = $1", user.0, hash, now)
+            .execute(self.conn())
+            .await
+            .map_err(translate)?;
+        Ok(())
+    }
+}

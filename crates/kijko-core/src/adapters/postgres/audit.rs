@@ -1,0 +1,41 @@
+//! Entries of the audit log.
+
+use async_trait::async_trait;
+
+use super::errors::translate;
+use super::tx::PgSystemTx;
+use crate::domain::audit::AuditEntry;
+use crate::domain::ids::{AuditLogId, OrganizationId};
+use crate::domain::time::Timestamp;
+use crate::error::Result;
+use crate::ports::audit::AuditRepo;
+
+#[async_trait]
+impl AuditRepo for PgSystemTx {
+    async fn insert(
+        &mut self,
+        organization: OrganizationId,
+        id: AuditLogId,
+        entry: &AuditEntry,
+        request: &str,
+        now: Timestamp,
+    ) -> Result<()> {
+        sqlx::query!(
+            "INSERT INTO audit_logs
+                 (organization_id, id, user_id, event_type, description, metadata, request_id, created_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+            organization.0,
+            id.0,
+            entry.user_id.map(|id| id.0),
+            entry.event.as_str(),
+            entry.description,
+            entry.metadata,
+            request,
+            now,
+        )
+        .execute(self.conn())
+        .await
+        .map_err(translate)?;
+        Ok(())
+    }
+}

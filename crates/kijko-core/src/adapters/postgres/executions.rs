@@ -1,0 +1,337 @@
+//! Runs. Reading and adding go through the policies; every change goes through the functions of the schema `app`,
+//! which hold the state machine.
+
+use std::collections::HashMap;
+
+use async_trait::async_trait;
+use sqlx::types::{Json, Uuid};
+use sqlx::{FromRow, Postgres, QueryBuilder};
+
+use super::errors::translate;
+use super::tx::{PgSystemTx, PgTenantTx};
+use crate::domain::executions::{
+    Ending, Execution, ExecutionFilter, ExecutionStatus, ExecutionType, ExecutionWithSkill, ModelCall, NewExecution,
+    Outcome,
+};
+use crate::domain::ids::{ExecutionId, SkillId};
+use crate::domain::page::{Listed, Page};
+use crate::domain::time::Timestamp;
+use crate::error::{Error, Result};
+use crate::ports::executions::{ActiveExecution, ActiveExecutionRepo, ExecutionRepo, Transition};
+
+const COLUMNS: &str = "id, skill_id, user_id, execution_type, reference_id, input, output, prompt_tokens, \
+     completion_tokens, duration_ms, cost_cents, status, error_message, error_code, executed_at, completed_at";
+
+#[derive(FromRow)]
+struct ExecutionRow {
+    id: Uuid,
+    skill_id: Option<Uuid>,
+    user_id: Uuid,
+    execution_type: String,
+    reference_id: Option<Uuid>,
+    input: Json<serde_json::Map<String, serde_json::Value>>,
+    output: Option<String>,
+    prompt_tokens: Option<i64>,
+    completion_tokens: Option<i64>,
+    duration_ms: Option<i64>,
+    cost_cents: Option<i64>,
+    status: String,
+    error_message: Option<String>,
+    error_code: Option<String>,
+    executed_at: Timestamp,
+    completed_at: Option<Timestamp>,
+}
+
+impl TryFrom<ExecutionRow> for Execution {
+    type Error = Error;
+
+    fn try_from(row: ExecutionRow) -> Result<Self> {
+        let unknown = |what: String| Error::internal("reading an execution", what);
+        Ok(Execution {
+            id: row.id.into(),
+            skill_id: row.skill_id.map(Into::into),
+            user_id: row.user_id.into(),
+            execution_type: ExecutionType::parse(&row.execution_type).ok_or_else(|| unknown(row.execution_type))?,
+            reference_id: row.reference_id,
+            input: row.input.0,
+            output: row.output,
+            tokens_used: row.prompt_tokens.zip(row.completion_tokens).map(|(prompt, completion)| prompt + completion),
+            prompt_tokens: row.prompt_tokens,
+            completion_tokens: row.completion_tokens,
+            duration_ms: row.duration_ms,
+            cost_cents: row.cost_cents,
+            status: ExecutionStatus::parse(&row.status).ok_or_else(|| unknown(row.status))?,
+            error_message: row.error_message,
+            error_code: row.error_code,
+            executed_at: row.executed_at,
+            completed_at: row.completed_at,
+        })
+    }
+}
+
+fn push_filter(query: &mut QueryBuilder<Postgres>, filter: &ExecutionFilter) {
+    query.push(" FROM skill_executions WHERE true");
+    if let Some(skill) = filter.skill_id {
+        query.push(" AND skill_id = ").push_bind(skill.0);
+    }
+    if let Some(status) = filter.status {
+        query.push(" AND status = ").push_bind(status.as_str());
+    }
+    if let Some(kind) = filter.execution_type {
+        query.push(" AND execution_type = ").push_bind(kind.as_str());
+    }
+    if let Some(from) = filter.from {
+        query.push(" AND executed_at >= ").push_bind(from);
+    }
+    if let Some(to) = filter.to {
+        query.push(" AND executed_at <= ").push_bind(to);
+    }
+}
+
+/// The columns of a model call, all absent when there was none.
+#[derive(Default)]
+struct CallColumns<'a> {
+    prompt_tokens: Option<i64>,
+    completion_tokens: Option<i64>,
+    cost_cents: Option<i64>,
+    cost_usd: Option<rust_decimal::Decimal>,
+    provider: Option<&'a str>,
+    model: Option<&'a str>,
+    attempts: i16,
+}
+
+impl<'a> From<Option<&'a ModelCall>> for CallColumns<'a> {
+    fn from(call: Option<&'a ModelCall>) -> Self {
+        let Some(call) = call else { return Self::default() };
+        let tokens = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+        let usage = call.usage;
+        Self {
+            prompt_tokens: usage.map(|(usage, _)| tokens(usage.prompt_tokens)),
+            completion_tokens: usage.map(|(usage, _)| tokens(usage.completion_tokens)),
+            cost_cents: usage.map(|(_, cost)| cost.cents),
+            cost_usd: usage.map(|(_, cost)| cost.usd),
+            provider: Some(call.provider),
+            model: Some(&call.model),
+            attempts: call.attempts,
+        }
+    }
+}
+
+impl PgTenantTx {
+    async fn end(
+        &mut self,
+        id: ExecutionId,
+        from: &[ExecutionStatus],
+        lapsed_before: Option<Timestamp>,
+        ending: &Ending,
+        now: Timestamp,
+    ) -> Result<bool> {
+        let from: Vec<String> = from.iter().map(|status| status.as_str().to_owned()).collect();
+        let call = CallColumns::from(ending.call.as_ref());
+        let (output, failure) = match &ending.outcome {
+            Outcome::Completed { output } => (Some(output.as_str()), None),
+            Outcome::Failed(failure) | Outcome::Cancelled(failure) => (None, Some(failure)),
+        };
+        sqlx::query_scalar!(
+            r#"SELECT app.end_execution($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) AS "done!""#,
+            id.0,
+            &from,
+            lapsed_before,
+            ending.outcome.status().as_str(),
+            now,
+            output,
+            call.prompt_tokens,
+            call.completion_tokens,
+            call.cost_cents,
+            call.cost_usd,
+            call.provider,
+            call.model,
+            call.attempts,
+            failure.map(|failure| failure.code.as_str()),
+            failure.map(|failure| failure.message.as_str()),
+        )
+        .fetch_one(self.conn())
+        .await
+        .map_err(translate)
+    }
+}
+
+#[async_trait]
+impl ExecutionRepo for PgTenantTx {
+    async fn find(&mut self, id: ExecutionId) -> Result<Option<Execution>> {
+        let row = sqlx::query_as!(
+            ExecutionRow,
+            r#"SELECT id, skill_id, user_id, execution_type, reference_id,
+                      input AS "input: Json<serde_json::Map<String, serde_json::Value>>", output,
+                      prompt_tokens, completion_tokens, duration_ms, cost_cents, status, error_message, error_code,
+                      executed_at, completed_at
+                 FROM skill_executions WHERE id = $1"#,
+            id.0,
+        )
+        .fetch_optional(self.conn())
+        .await
+        .map_err(translate)?;
+        row.map(Execution::try_from).transpose()
+    }
+
+    async fn list(&mut self, filter: &ExecutionFilter, page: Page) -> Result<Listed<ExecutionWithSkill>> {
+        let mut count = QueryBuilder::<Postgres>::new("SELECT count(*)");
+        push_filter(&mut count, filter);
+        let total: i64 = count.build_query_scalar().fetch_one(self.conn()).await.map_err(translate)?;
+
+        let mut query = QueryBuilder::<Postgres>::new(format!("SELECT {COLUMNS}"));
+        push_filter(&mut query, filter);
+        query.push(" ORDER BY executed_at DESC, id DESC LIMIT ").push_bind(i64::from(page.limit()));
+        query.push(" OFFSET ").push_bind(i64::try_from(page.offset()).unwrap_or(i64::MAX));
+        let rows: Vec<ExecutionRow> = query.build_query_as().fetch_all(self.conn()).await.map_err(translate)?;
+
+        let mut ids: Vec<Uuid> = rows.iter().filter_map(|row| row.skill_id).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        let skills: HashMap<SkillId, _> =
+            super::skills::find_all(self, &ids).await?.into_iter().map(|skill| (skill.id, skill)).collect();
+        let with_skill = |row: ExecutionRow| {
+            let execution = Execution::try_from(row)?;
+            let skill = execution.skill_id.and_then(|id| skills.get(&id)).cloned();
+            Ok(ExecutionWithSkill { execution, skill })
+        };
+        let rows = rows.into_iter().map(with_skill).collect::<Result<_>>()?;
+        Ok(Listed { rows, total: total.unsigned_abs() })
+    }
+
+    async fn count_active(&mut self) -> Result<i64> {
+        // A lock of our own and not on a row: the tenant role may update no row that stands for the user.
+        sqlx::query_scalar!(
+            r#"SELECT pg_advisory_xact_lock(hashtextextended('executions:' || app.current_user_id()::text, 0))
+                      IS NULL AS "locked!""#
+        )
+        .fetch_one(self.conn())
+        .await
+        .map_err(translate)?;
+        sqlx::query_scalar!(
+            r#"SELECT count(*) AS "count!" FROM skill_executions WHERE status IN ('pending', 'running')"#
+        )
+        .fetch_one(self.conn())
+        .await
+        .map_err(translate)
+    }
+
+    async fn active_of(&mut self, skill: SkillId) -> Result<Vec<ExecutionId>> {
+        let ids = sqlx::query_scalar!(
+            "SELECT id FROM skill_executions WHERE skill_id = $1 AND status IN ('pending', 'running') ORDER BY id",
+            skill.0,
+        )
+        .fetch_all(self.conn())
+        .await
+        .map_err(translate)?;
+        Ok(ids.into_iter().map(ExecutionId).collect())
+    }
+
+    async fn insert(&mut self, execution: &NewExecution) -> Result<()> {
+        sqlx::query!(
+            "INSERT INTO skill_executions (id, skill_id, execution_type, input, executed_at)
+             VALUES ($1, $2, $3, $4, $5)",
+            execution.id.0,
+            execution.skill_id.0,
+            execution.execution_type.as_str(),
+            Json(&execution.input) as _,
+            execution.executed_at,
+        )
+        .execute(self.conn())
+        .await
+        .map_err(translate)?;
+        self.enqueue(execution.id).await
+    }
+
+    async fn enqueue(&mut self, id: ExecutionId) -> Result<()> {
+        sqlx::query!("SELECT app.enqueue_execution($1)", id.0).execute(self.conn()).await.map_err(translate)?;
+        Ok(())
+    }
+
+    async fn change(&mut self, id: ExecutionId, transition: &Transition, now: Timestamp) -> Result<bool> {
+        match transition {
+            Transition::Claim { lease_expires_at } => sqlx::query_scalar!(
+                r#"SELECT app.claim_execution($1, $2, $3) AS "done!""#,
+                id.0,
+                now,
+                *lease_expires_at,
+            )
+            .fetch_one(self.conn())
+            .await
+            .map_err(translate),
+            Transition::Renew { lease_expires_at } => {
+                sqlx::query_scalar!(r#"SELECT app.renew_execution($1, $2) AS "done!""#, id.0, *lease_expires_at)
+                    .fetch_one(self.conn())
+                    .await
+                    .map_err(translate)
+            }
+            Transition::End { from, ending } => self.end(id, from, None, ending, now).await,
+            Transition::EndLapsed { ending } => self.end(id, &[ExecutionStatus::Running], Some(now), ending, now).await,
+            Transition::RecordUsage { call } => {
+                let call = CallColumns::from(Some(call));
+                sqlx::query_scalar!(
+                    r#"SELECT app.record_cancelled_usage($1, $2, $3, $4, $5, $6, $7, $8) AS "done!""#,
+                    id.0,
+                    call.prompt_tokens,
+                    call.completion_tokens,
+                    call.cost_cents,
+                    call.cost_usd,
+                    call.provider,
+                    call.model,
+                    call.attempts,
+                )
+                .fetch_one(self.conn())
+                .await
+                .map_err(translate)
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl ActiveExecutionRepo for PgSystemTx {
+    async fn lapsed(&mut self, now: Timestamp, limit: i64) -> Result<Vec<ActiveExecution>> {
+        let rows = sqlx::query!(
+            "SELECT organization_id, user_id, id FROM skill_executions
+              WHERE status = 'running' AND lease_expires_at < $1 ORDER BY lease_expires_at LIMIT $2",
+            now,
+            limit,
+        )
+        .fetch_all(self.conn())
+        .await
+        .map_err(translate)?;
+        Ok(rows
+            .into_iter()
+            .map(|row| ActiveExecution {
+                organization_id: row.organization_id.into(),
+                user_id: row.user_id.into(),
+                id: row.id.into(),
+            })
+            .collect())
+    }
+
+    async fn stranded(&mut self, before: Timestamp, limit: i64) -> Result<Vec<ActiveExecution>> {
+        // Not a checked query: the engine's tables are made by its own migrations, in its own schema.
+        let rows: Vec<(Uuid, Uuid, Uuid)> = sqlx::query_as(
+            "SELECT e.organization_id, e.user_id, e.id FROM skill_executions e
+              WHERE e.status = 'pending' AND e.executed_at < $1
+                AND NOT EXISTS (SELECT FROM graphile_worker._private_jobs j
+                                 WHERE j.key = app.execution_job_key(e.organization_id, e.id)
+                                   AND j.attempts < j.max_attempts)
+              ORDER BY e.executed_at LIMIT $2",
+        )
+        .bind(before)
+        .bind(limit)
+        .fetch_all(self.conn())
+        .await
+        .map_err(translate)?;
+        Ok(rows
+            .into_iter()
+            .map(|(organization, user, id)| ActiveExecution {
+                organization_id: organization.into(),
+                user_id: user.into(),
+                id: id.into(),
+            })
+            .collect())
+    }
+}

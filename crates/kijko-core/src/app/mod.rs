@@ -1,0 +1,222 @@
+//! The composition root: every port, wired once. The only dependency injection there is.
+
+use std::collections::HashMap;
+use std::ops::Deref;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use secrecy::{ExposeSecret, SecretString};
+use tokio::sync::Mutex;
+
+use crate::adapters::access_tokens::{self, JwtAccessTokens};
+use crate::adapters::jobs::GraphileEngine;
+use crate::adapters::models::anthropic::AnthropicProvider;
+use crate::adapters::models::offline::OfflineProvider;
+use crate::adapters::passwords::Argon2Passwords;
+use crate::adapters::postgres::PgStore;
+use crate::adapters::postgres::connect::Database;
+use crate::adapters::postgres::embedded::EmbeddedPostgres;
+use crate::adapters::postgres::events::PgEvents;
+use crate::adapters::sealing::{self, MasterKey};
+use crate::adapters::system::{SystemClock, SystemRandom};
+use crate::config::{Config, Environment};
+use crate::domain::ids::SigningKeyId;
+use crate::domain::models::{Catalogue, Provider};
+use crate::error::Error;
+use crate::ports::clock::{Clock, Random};
+use crate::ports::events::Events;
+use crate::ports::identity::{AccessTokens, Passwords};
+use crate::ports::jobs::JobEngine;
+use crate::ports::models::{ModelProvider, Models};
+use crate::ports::{Store, SystemTask};
+use crate::services::identity::Identities;
+
+pub mod operations;
+mod start_error;
+
+pub use start_error::StartError;
+
+/// Cheap to clone; every clone is the same.
+#[derive(Clone)]
+pub struct App(Arc<Ports>);
+
+/// What the services work with.
+pub struct Ports {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) jobs: Arc<dyn JobEngine>,
+    pub(crate) models: Models,
+    pub(crate) passwords: Arc<dyn Passwords>,
+    pub(crate) tokens: Arc<dyn AccessTokens>,
+    pub(crate) events: Arc<dyn Events>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) random: Arc<dyn Random>,
+    pub(crate) identities: Arc<Identities>,
+    pub(crate) config: Arc<Config>,
+    pub(crate) started: Instant,
+    draining: AtomicBool,
+    embedded: Mutex<Option<EmbeddedPostgres>>,
+}
+
+impl Deref for App {
+    type Target = Ports;
+
+    fn deref(&self) -> &Ports {
+        &self.0
+    }
+}
+
+impl App {
+    /// Opens the database, checks that its schema is the one of this program, and wires everything.
+    /// Only the embedded database is migrated here; any other must be up to date.
+    pub async fn connect(config: Config) -> Result<Self, StartError> {
+        Self::connect_with(config, Arc::new(SystemClock)).await
+    }
+
+    pub(crate) async fn connect_with(config: Config, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
+        let random: Arc<dyn Random> = Arc::new(SystemRandom);
+        let database = Database::open(&config.database).await?;
+        database.ensure_current().await?;
+        let store = PgStore::new(database.tenant, database.system.clone(), config.database.max_connections);
+        let health = store.health().await.map_err(StartError::database)?;
+        if config.environment == Environment::Ai && health.bypasses_policies {
+            return Err(StartError::BypassesPolicies);
+        }
+        let master = master_key(&config, &*random)?;
+        let pem = signing_key(&config, &master, &store, &*clock, &*random).await?;
+        let tokens = JwtAccessTokens::new(&pem, config.http.public_url.clone(), master)
+            .map_err(|e| StartError::secret("JWT_SIGNING_KEY", e))?;
+        let events = Arc::new(PgEvents::listen(store.system_pool().clone()));
+        let jobs = GraphileEngine::new(database.system, config.runs.concurrency, config.http.shutdown_grace);
+        let identities = Arc::new(Identities::new(config.identity.access_token_ttl));
+        identities.clone().follow(events.subscribe());
+        Ok(Self(Arc::new(Ports {
+            models: models(&config)?,
+            store: Arc::new(store),
+            jobs: Arc::new(jobs),
+            passwords: Arc::new(Argon2Passwords::new(random.clone())),
+            tokens: Arc::new(tokens),
+            events,
+            clock,
+            random,
+            identities,
+            config: Arc::new(config),
+            started: Instant::now(),
+            draining: AtomicBool::new(false),
+            embedded: Mutex::new(database.embedded),
+        })))
+    }
+
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Names a request that came without a name of its own.
+    pub fn new_request_id(&self) -> String {
+        self.random.uuid().to_string()
+    }
+
+    /// From now on the server says that it is not ready, so that nobody sends it new work.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Closes every connection, then stops the embedded database if this was its last user.
+    pub async fn close(&self) {
+        self.jobs.close().await;
+        self.store.close().await;
+        if let Some(embedded) = self.embedded.lock().await.take()
+            && let Err(error) = embedded.stop().await
+        {
+            tracing::warn!(error = %error, "the embedded database did not stop as it should");
+        }
+    }
+}
+
+/// From the setting, or in `local` from a file in the data directory that is made on the first start.
+fn master_key(config: &Config, random: &dyn Random) -> Result<MasterKey, StartError> {
+    let invalid = |problem: String| StartError::secret("ENCRYPTION_KEY", problem);
+    if let Some(key) = &config.identity.encryption_key {
+        return MasterKey::from_base64(key.expose_secret()).map_err(invalid);
+    }
+    let path = config.database.data_dir.join("encryption.key");
+    let text = local_secret(&path, || sealing::generate(random)).map_err(|e| StartError::file(&path, e))?;
+    MasterKey::from_base64(text.expose_secret()).map_err(invalid)
+}
+
+/// Reads the file, or writes it once, readable by its owner alone.
+fn local_secret(path: &std::path::Path, make: impl FnOnce() -> String) -> std::io::Result<SecretString> {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+    if let Some(dir) = path.parent() {
+        std::fs::create_dir_all(dir)?;
+    }
+    // Written beside and linked into place, so that nobody can read half of it and the first one wins.
+    let draft = path.with_extension(format!("{}.draft", std::process::id()));
+    if !path.exists() {
+        let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
+        file.write_all(make().as_bytes())?;
+        file.sync_all()?;
+        let linked = std::fs::hard_link(&draft, path);
+        std::fs::remove_file(&draft)?;
+        linked.or_else(|e| if path.exists() { Ok(()) } else { Err(e) })?;
+    }
+    Ok(std::fs::read_to_string(path)?.into())
+}
+
+/// From the setting, or generated on the first start and kept encrypted in the database.
+async fn signing_key(
+    config: &Config,
+    master: &MasterKey,
+    store: &dyn Store,
+    clock: &dyn Clock,
+    random: &dyn Random,
+) -> Result<String, StartError> {
+    if let Some(pem) = &config.identity.signing_key {
+        return Ok(pem.expose_secret().to_owned());
+    }
+    let row = |id: SigningKeyId| format!("signing_keys/{id}");
+    let made = async {
+        let mut tx = store.system(SystemTask::LoadSigningKeys).await?;
+        if let Some((id, sealed)) = tx.signing_keys().active().await? {
+            return Ok((id, sealed));
+        }
+        drop(tx);
+        let id = SigningKeyId(random.uuid());
+        let sealed = master.seal(access_tokens::generate_pem()?.as_bytes(), &row(id), random)?;
+        let mut tx = store.system(SystemTask::LoadSigningKeys).await?;
+        tx.signing_keys().insert(id, &sealed, clock.now()).await?;
+        // Another process may have been first; its key is the one.
+        let active = tx.signing_keys().active().await?;
+        tx.commit().await?;
+        active.ok_or_else(|| Error::internal("making a signing key", "it is not there after it was written"))
+    };
+    let (id, sealed) = made.await.map_err(StartError::database)?;
+    let opened = master.open(&sealed, &row(id)).and_then(|pem| String::from_utf8(pem).ok());
+    opened.ok_or_else(|| {
+        StartError::secret("ENCRYPTION_KEY", "does not open the signing key in the database; it was made with another")
+    })
+}
+
+/// The catalogue, and a provider for every key that is set; in `local` with none, the offline one.
+fn models(config: &Config) -> Result<Models, StartError> {
+    let text = match &config.models.catalogue {
+        Some(path) => std::fs::read_to_string(path).map_err(|e| StartError::file(path, e))?,
+        None => include_str!("../../models.toml").to_owned(),
+    };
+    let catalogue: Catalogue = toml::from_str(&text).map_err(StartError::Catalogue)?;
+    let mut providers: HashMap<Provider, Arc<dyn ModelProvider>> = HashMap::new();
+    if let Some(key) = &config.models.anthropic_api_key {
+        let provider = AnthropicProvider::new(&config.models, key.clone());
+        let provider = provider.map_err(|e| StartError::secret("ANTHROPIC_API_KEY", e))?;
+        providers.insert(Provider::Anthropic, Arc::new(provider));
+    }
+    if providers.is_empty() && config.environment == Environment::Local {
+        providers.insert(Provider::Offline, Arc::new(OfflineProvider));
+    }
+    Ok(Models::new(catalogue, providers))
+}

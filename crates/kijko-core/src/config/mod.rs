@@ -1,0 +1,290 @@
+//! Every setting, read once.
+//!
+//! Order: built-in default < config file (`KIJKO_CONFIG`, TOML) < `.env` (local only) < environment < flag.
+//! A secret `X` may be given as `X_FILE`, a path, or as a file named `x` in `SECRETS_DIR`.
+//! `load` fails with every problem at once; secrets never print.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use secrecy::SecretString;
+
+mod source;
+
+use source::Source;
+pub use source::{ConfigError, Effective};
+
+/// Where this installation stands, and so how strict it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Environment {
+    /// One machine: embedded database, readable logs, offline models.
+    Local,
+    /// Shared development host.
+    Cfy,
+    /// Staging.
+    Ntf,
+    /// Production: refuses to start with anything that is only good for trying.
+    Ai,
+}
+
+impl Environment {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Environment::Local => "local",
+            Environment::Cfy => "cfy",
+            Environment::Ntf => "ntf",
+            Environment::Ai => "ai",
+        }
+    }
+}
+
+impl std::str::FromStr for Environment {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.to_ascii_lowercase().as_str() {
+            "local" | "development" => Ok(Environment::Local),
+            "cfy" | "dev" => Ok(Environment::Cfy),
+            "ntf" | "staging" => Ok(Environment::Ntf),
+            "ai" | "production" => Ok(Environment::Ai),
+            _ => Err("must be local, cfy, ntf or ai".into()),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    Json,
+    Text,
+}
+
+impl std::str::FromStr for LogFormat {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "json" => Ok(LogFormat::Json),
+            "text" => Ok(LogFormat::Text),
+            _ => Err("must be json or text".into()),
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub environment: Environment,
+    pub http: HttpConfig,
+    pub database: DatabaseConfig,
+    pub identity: IdentityConfig,
+    pub models: ModelConfig,
+    pub runs: RunConfig,
+    pub log_level: String,
+    pub log_format: LogFormat,
+    /// Every setting with its value, secrets masked, for `kijko config check`.
+    pub effective: Vec<Effective>,
+}
+
+#[derive(Clone, Debug)]
+pub struct HttpConfig {
+    pub host: IpAddr,
+    pub port: u16,
+    /// Our own origin; also the issuer of access tokens.
+    pub public_url: String,
+    /// Origins that browsers may call from, exactly.
+    pub cors_origins: Vec<String>,
+    pub docs_enabled: bool,
+    pub request_timeout: Duration,
+    pub body_limit_bytes: usize,
+    /// How long open requests and running calls may take to finish when the server stops.
+    pub shutdown_grace: Duration,
+}
+
+#[derive(Clone, Debug)]
+pub struct DatabaseConfig {
+    /// The login role's database. Without it the embedded PostgreSQL is used.
+    pub url: Option<SecretString>,
+    /// For migrations; `url` when absent.
+    pub owner_url: Option<SecretString>,
+    /// For system work and jobs; `url` when absent.
+    pub worker_url: Option<SecretString>,
+    pub data_dir: PathBuf,
+    /// Where the server binaries of the embedded PostgreSQL are; found by itself when absent.
+    pub postgres_bin_dir: Option<PathBuf>,
+    pub max_connections: u32,
+    pub statement_timeout: Duration,
+}
+
+#[derive(Clone, Debug)]
+pub struct IdentityConfig {
+    pub signup_enabled: bool,
+    /// RSA key in PEM; generated and kept encrypted in the database when absent.
+    pub signing_key: Option<SecretString>,
+    /// 32 bytes in base64; generated in the data directory in `local`.
+    pub encryption_key: Option<SecretString>,
+    pub access_token_ttl: Duration,
+    pub refresh_token_ttl: Duration,
+    /// For how long a rotated refresh token still yields the same successor.
+    pub refresh_grace: Duration,
+}
+
+#[derive(Clone, Debug)]
+pub struct ModelConfig {
+    pub catalogue: Option<PathBuf>,
+    pub anthropic_api_key: Option<SecretString>,
+    pub anthropic_base_url: String,
+    pub connect_timeout: Duration,
+    /// The longest silence of a provider that is borne.
+    pub inactivity_timeout: Duration,
+}
+
+#[derive(Clone, Debug)]
+pub struct RunConfig {
+    /// Runs at a time in one process.
+    pub concurrency: usize,
+    /// Waiting and running runs that one user may have.
+    pub max_active: i64,
+    /// A worker that does not renew the lease of a run for this long is taken for dead.
+    pub lease: Duration,
+    /// After this much run time no further attempt is started.
+    pub soft_limit: Duration,
+    /// After this much run time the run is stopped.
+    pub hard_limit: Duration,
+    /// Waits between attempts are multiples of this.
+    pub backoff: Duration,
+}
+
+impl Config {
+    /// From the process environment and these flags, by the names of the settings.
+    pub fn load(flags: &[(&str, String)]) -> Result<Self, ConfigError> {
+        Self::read(Source::from_process(flags)?)
+    }
+
+    /// From these values alone, as if they were the whole environment.
+    pub fn from_values(values: &[(&str, &str)]) -> Result<Self, ConfigError> {
+        Self::read(Source::from_values(values))
+    }
+
+    fn read(mut s: Source) -> Result<Self, ConfigError> {
+        let environment = s.parsed("KIJKO_ENV", "local");
+        let local = environment == Environment::Local;
+        let config = Config {
+            environment,
+            http: HttpConfig {
+                host: s.parsed("HOST", "0.0.0.0"),
+                port: s.parsed("PORT", "8000"),
+                public_url: s.url("PUBLIC_URL", "http://localhost:8000"),
+                cors_origins: s.list("CORS_ORIGINS", "http://localhost:3000,https://app.kijko.nl"),
+                docs_enabled: s.parsed("DOCS_ENABLED", "true"),
+                request_timeout: s.seconds("REQUEST_TIMEOUT_SECS", "30"),
+                body_limit_bytes: s.parsed("BODY_LIMIT_BYTES", "1048576"),
+                shutdown_grace: s.seconds("SHUTDOWN_GRACE_SECS", "30"),
+            },
+            database: DatabaseConfig {
+                url: s.secret("DATABASE_URL"),
+                owner_url: s.secret("DATABASE_OWNER_URL"),
+                worker_url: s.secret("DATABASE_WORKER_URL"),
+                data_dir: s
+                    .optional("KIJKO_DATA_DIR")
+                    .map_or_else(crate::adapters::postgres::embedded::default_data_dir, PathBuf::from),
+                postgres_bin_dir: s.optional("POSTGRES_BIN_DIR").map(PathBuf::from),
+                max_connections: s.parsed("DB_MAX_CONNECTIONS", "20"),
+                statement_timeout: s.milliseconds("DB_STATEMENT_TIMEOUT_MS", "15000"),
+            },
+            identity: IdentityConfig {
+                signup_enabled: s.parsed("SIGNUP_ENABLED", "true"),
+                signing_key: s.secret("JWT_SIGNING_KEY"),
+                encryption_key: s.secret("ENCRYPTION_KEY"),
+                access_token_ttl: s.seconds("ACCESS_TOKEN_TTL_SECS", "1800"),
+                refresh_token_ttl: s.seconds("REFRESH_TOKEN_TTL_SECS", "604800"),
+                refresh_grace: s.seconds("REFRESH_GRACE_SECS", "30"),
+            },
+            models: ModelConfig {
+                catalogue: s.optional("MODEL_CATALOGUE").map(PathBuf::from),
+                anthropic_api_key: s.secret("ANTHROPIC_API_KEY"),
+                anthropic_base_url: s.url("ANTHROPIC_BASE_URL", "https://api.anthropic.com"),
+                connect_timeout: s.seconds("MODEL_CONNECT_TIMEOUT_SECS", "10"),
+                inactivity_timeout: s.seconds("MODEL_INACTIVITY_TIMEOUT_SECS", "120"),
+            },
+            runs: RunConfig {
+                concurrency: s.parsed("JOB_CONCURRENCY", "4"),
+                max_active: s.parsed("MAX_ACTIVE_EXECUTIONS", "20"),
+                lease: s.seconds("EXECUTION_LEASE_SECS", "60"),
+                soft_limit: s.seconds("EXECUTION_SOFT_LIMIT_SECS", "240"),
+                hard_limit: s.seconds("EXECUTION_HARD_LIMIT_SECS", "300"),
+                backoff: s.milliseconds("MODEL_BACKOFF_MS", "1000"),
+            },
+            log_level: s.text("LOG_LEVEL", "info"),
+            log_format: s.parsed("LOG_FORMAT", if local { "text" } else { "json" }),
+            effective: Vec::new(),
+        };
+        config.check(&mut s);
+        let effective = s.finish()?;
+        Ok(Config { effective, ..config })
+    }
+
+    fn check(&self, s: &mut Source) {
+        let local = self.environment == Environment::Local;
+        s.refuse(!local && self.database.url.is_none(), "DATABASE_URL", "is required outside local");
+        s.refuse(!local && self.identity.encryption_key.is_none(), "ENCRYPTION_KEY", "is required outside local");
+        s.refuse(self.http.cors_origins.iter().any(|o| o == "*"), "CORS_ORIGINS", "must list exact origins, not *");
+        let only_localhost = self.http.cors_origins.iter().all(|o| o.contains("//localhost"));
+        let production = self.environment == Environment::Ai;
+        s.refuse(production && only_localhost, "CORS_ORIGINS", "must name the front end's origin in ai");
+        s.refuse(
+            production && self.http.public_url.contains("//localhost"),
+            "PUBLIC_URL",
+            "must be the public origin in ai",
+        );
+        s.refuse(self.runs.concurrency == 0, "JOB_CONCURRENCY", "must be at least 1");
+        s.refuse(self.database.max_connections == 0, "DB_MAX_CONNECTIONS", "must be at least 1");
+        s.refuse(self.runs.lease < Duration::from_secs(4), "EXECUTION_LEASE_SECS", "must be at least 4");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_needs_to_be_set() {
+        let config = Config::from_values(&[]).expect("the defaults are enough");
+        assert_eq!((config.environment, config.http.port), (Environment::Local, 8000));
+        assert!(config.database.url.is_none());
+    }
+
+    #[test]
+    fn every_problem_is_told_at_once() {
+        let error = Config::from_values(&[
+            ("KIJKO_ENV", "ai"),
+            ("PORT", "70000"),
+            ("CORS_ORIGINS", "*"),
+            ("JOB_CONCURRENCY", "many"),
+        ])
+        .expect_err("this cannot start");
+        let text = error.to_string();
+        for name in ["PORT", "CORS_ORIGINS", "JOB_CONCURRENCY", "DATABASE_URL", "ENCRYPTION_KEY", "PUBLIC_URL"] {
+            assert!(text.contains(name), "{name} is missing in: {text}");
+        }
+    }
+
+    #[test]
+    fn secrets_never_print() {
+        let config = Config::from_values(&[("ANTHROPIC_API_KEY", "sk-very-secret")]).expect("valid");
+        assert!(!format!("{config:?}").contains("very-secret"));
+        let shown = config.effective.iter().find(|e| e.name == "ANTHROPIC_API_KEY").expect("listed");
+        assert_eq!(shown.value, "••••••");
+    }
+
+    #[test]
+    fn a_secret_may_come_from_a_file_but_not_twice() {
+        let path = std::env::temp_dir().join(format!("kijko-config-test-{}", std::process::id()));
+        std::fs::write(&path, "from-a-file\n").expect("the temporary directory is writable");
+        let file = path.to_str().expect("UTF-8");
+        let config = Config::from_values(&[("ENCRYPTION_KEY_FILE", file)]).expect("valid");
+        let key = config.identity.encryption_key.expect("read");
+        assert_eq!(secrecy::ExposeSecret::expose_secret(&key), "from-a-file");
+        assert!(Config::from_values(&[("ENCRYPTION_KEY_FILE", file), ("ENCRYPTION_KEY", "x")]).is_err());
+        std::fs::remove_file(&path).expect("it was there");
+    }
+}

@@ -1,0 +1,207 @@
+//! Where the values of settings come from, and what is wrong with them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use secrecy::SecretString;
+
+/// Everything that is wrong, one line each.
+#[derive(Debug)]
+pub struct ConfigError(Vec<String>);
+
+impl ConfigError {
+    pub fn problems(&self) -> &[String] {
+        &self.0
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join("\n"))
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+/// A setting as it is in force.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Effective {
+    pub name: &'static str,
+    /// Dots for a secret.
+    pub value: String,
+    /// `default`, `config file`, `.env`, `environment`, `flag`, or the file a secret was read from.
+    pub origin: String,
+}
+
+pub(super) struct Source {
+    values: BTreeMap<String, (String, &'static str)>,
+    /// Names in the config file, to tell the ones nobody knows.
+    file_names: BTreeSet<String>,
+    secrets_dir: PathBuf,
+    effective: Vec<Effective>,
+    problems: Vec<String>,
+}
+
+impl Source {
+    pub(super) fn from_values(values: &[(&str, &str)]) -> Self {
+        let values = values.iter().map(|(name, value)| ((*name).to_owned(), ((*value).to_owned(), "environment")));
+        Self::new(values.collect(), BTreeSet::new())
+    }
+
+    pub(super) fn from_process(flags: &[(&str, String)]) -> Result<Self, ConfigError> {
+        #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+        let environment: BTreeMap<String, String> = std::env::vars().collect();
+        let mut values = BTreeMap::new();
+        let mut file_names = BTreeSet::new();
+        if let Some(path) = environment.get("KIJKO_CONFIG") {
+            for (name, value) in config_file(Path::new(path))? {
+                file_names.insert(name.clone());
+                values.insert(name, (value, "config file"));
+            }
+        }
+        let env_name = environment.get("KIJKO_ENV").map_or("local", String::as_str);
+        if matches!(env_name.to_ascii_lowercase().as_str(), "local" | "development") {
+            for (name, value) in dotenvy::from_path_iter(".env").into_iter().flatten().flatten() {
+                values.insert(name, (value, ".env"));
+            }
+        }
+        values.extend(environment.into_iter().map(|(name, value)| (name, (value, "environment"))));
+        values.extend(flags.iter().map(|(name, value)| ((*name).to_owned(), (value.clone(), "flag"))));
+        Ok(Self::new(values, file_names))
+    }
+
+    fn new(values: BTreeMap<String, (String, &'static str)>, file_names: BTreeSet<String>) -> Self {
+        let secrets_dir = values.get("SECRETS_DIR").map_or("/run/secrets", |(dir, _)| dir.as_str()).into();
+        Self { values, file_names, secrets_dir, effective: Vec::new(), problems: Vec::new() }
+    }
+
+    pub(super) fn finish(self) -> Result<Vec<Effective>, ConfigError> {
+        let Self { mut problems, effective, file_names, .. } = self;
+        let known: BTreeSet<&str> = effective.iter().map(|e| e.name).chain(["SECRETS_DIR"]).collect();
+        problems.extend(
+            file_names
+                .iter()
+                .filter(|name| !known.contains(name.strip_suffix("_FILE").unwrap_or(name)))
+                .map(|name| format!("{name}: the config file sets it, but there is no such setting")),
+        );
+        if problems.is_empty() { Ok(effective) } else { Err(ConfigError(problems)) }
+    }
+
+    pub(super) fn refuse(&mut self, refused: bool, name: &str, why: &str) {
+        if refused {
+            self.problems.push(format!("{name} {why}"));
+        }
+    }
+
+    fn show(&mut self, name: &'static str, value: &str, origin: &str) {
+        self.effective.push(Effective { name, value: value.to_owned(), origin: origin.to_owned() });
+    }
+
+    /// An empty value counts as not set, as in a compose file that passes everything on.
+    fn get(&self, name: &str) -> Option<(String, &'static str)> {
+        self.values.get(name).filter(|(value, _)| !value.trim().is_empty()).cloned()
+    }
+
+    pub(super) fn text(&mut self, name: &'static str, default: &str) -> String {
+        let (value, origin) = self.get(name).unwrap_or_else(|| (default.to_owned(), "default"));
+        self.show(name, &value, origin);
+        value
+    }
+
+    pub(super) fn optional(&mut self, name: &'static str) -> Option<String> {
+        let value = self.get(name);
+        let (shown, origin) = value.clone().unwrap_or_default();
+        self.show(name, &shown, if value.is_some() { origin } else { "default" });
+        value.map(|(value, _)| value)
+    }
+
+    /// The default must parse; it stands in where the value does not.
+    pub(super) fn parsed<T: FromStr>(&mut self, name: &'static str, default: &str) -> T
+    where
+        T::Err: fmt::Display,
+    {
+        let text = self.text(name, default);
+        text.trim().parse().unwrap_or_else(|problem: T::Err| {
+            self.problems.push(format!("{name}: {text:?} is not valid: {problem}"));
+            default.parse().unwrap_or_else(|_| unreachable!("the default of {name} is valid"))
+        })
+    }
+
+    pub(super) fn seconds(&mut self, name: &'static str, default: &str) -> Duration {
+        Duration::from_secs(self.parsed(name, default))
+    }
+
+    pub(super) fn milliseconds(&mut self, name: &'static str, default: &str) -> Duration {
+        Duration::from_millis(self.parsed(name, default))
+    }
+
+    /// An http(s) URL, without a slash at its end.
+    pub(super) fn url(&mut self, name: &'static str, default: &str) -> String {
+        let text = self.text(name, default);
+        let parsed = url::Url::parse(&text);
+        self.refuse(
+            !parsed.is_ok_and(|url| matches!(url.scheme(), "http" | "https")),
+            name,
+            "must be a URL with http or https",
+        );
+        text.trim_end_matches('/').to_owned()
+    }
+
+    /// A JSON list or a comma list.
+    pub(super) fn list(&mut self, name: &'static str, default: &str) -> Vec<String> {
+        let text = self.text(name, default);
+        if let Ok(list) = serde_json::from_str(&text) {
+            return list;
+        }
+        text.split(',').map(|item| item.trim().to_owned()).filter(|item| !item.is_empty()).collect()
+    }
+
+    pub(super) fn secret(&mut self, name: &'static str) -> Option<SecretString> {
+        let direct = self.get(name);
+        let file = self.get(&format!("{name}_FILE"));
+        self.refuse(direct.is_some() && file.is_some(), name, "is set both directly and by its _FILE; keep one");
+        let secret = match (direct, file) {
+            (Some((value, origin)), _) => Some((value, origin.to_owned())),
+            (None, Some((path, _))) => match std::fs::read_to_string(&path) {
+                Ok(content) => Some((content.trim().to_owned(), path)),
+                Err(error) => {
+                    self.problems.push(format!("{name}_FILE: cannot read {path}: {error}"));
+                    None
+                }
+            },
+            (None, None) => {
+                let path = self.secrets_dir.join(name.to_lowercase());
+                let content = std::fs::read_to_string(&path).ok();
+                content.map(|content| (content.trim().to_owned(), path.display().to_string()))
+            }
+        };
+        match &secret {
+            Some((_, origin)) => self.show(name, "••••••", origin),
+            None => self.show(name, "", "default"),
+        }
+        secret.map(|(value, _)| value.into())
+    }
+}
+
+/// A flat TOML table; names in any case.
+fn config_file(path: &Path) -> Result<Vec<(String, String)>, ConfigError> {
+    let problem = |what: String| ConfigError(vec![format!("KIJKO_CONFIG: {}: {what}", path.display())]);
+    let text = std::fs::read_to_string(path).map_err(|e| problem(e.to_string()))?;
+    let table: toml::Table = text.parse().map_err(|e: toml::de::Error| problem(e.message().to_owned()))?;
+    table
+        .into_iter()
+        .map(|(name, value)| {
+            let text = match value {
+                toml::Value::String(text) => text,
+                toml::Value::Array(items) => serde_json::to_string(&items).unwrap_or_default(),
+                toml::Value::Integer(number) => number.to_string(),
+                toml::Value::Boolean(flag) => flag.to_string(),
+                _ => return Err(problem(format!("{name} must be a text, a whole number, true, false or a list"))),
+            };
+            Ok((name.to_uppercase(), text))
+        })
+        .collect()
+}

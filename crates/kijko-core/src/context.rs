@@ -1,0 +1,72 @@
+//! Proof that somebody was identified as acting inside one organisation.
+//!
+//! There is no way to make one outside this crate, and `services::identity` alone makes one inside it
+//! (`tests/it/layers.rs` watches that). So whoever forgets to identify a caller does not compile:
+//!
+//! ```compile_fail
+//! let ctx = kijko_core::TenantContext::new(todo!(), todo!(), todo!(), todo!());
+//! ```
+
+use crate::domain::ids::{OrganizationId, SessionId, UserId};
+use crate::domain::organizations::Role;
+use crate::error::{Code, Error, Result};
+
+/// Who acts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Actor {
+    /// A person who signed in.
+    User { session: SessionId, role: Role },
+    /// A job, on behalf of the person whose row it carries.
+    Job,
+}
+
+/// What an actor wants to do; see `TenantContext::require`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Permission {
+    ReadSkills,
+    /// Create, change, delete and run skills.
+    UseSkills,
+}
+
+/// The only key to a tenant transaction.
+#[derive(Clone, Debug)]
+pub struct TenantContext {
+    organization_id: OrganizationId,
+    user_id: UserId,
+    actor: Actor,
+    request_id: String,
+}
+
+impl TenantContext {
+    pub(crate) fn new(organization_id: OrganizationId, user_id: UserId, actor: Actor, request_id: String) -> Self {
+        Self { organization_id, user_id, actor, request_id }
+    }
+
+    pub fn organization_id(&self) -> OrganizationId {
+        self.organization_id
+    }
+
+    /// Whose rows are visible: the signed-in person, or the owner of what a job carries.
+    pub fn user_id(&self) -> UserId {
+        self.user_id
+    }
+
+    pub fn actor(&self) -> &Actor {
+        &self.actor
+    }
+
+    /// The request, or the job, that this work belongs to; in every log line and audit entry.
+    pub fn request_id(&self) -> &str {
+        &self.request_id
+    }
+
+    /// Refuses with `FORBIDDEN` unless the actor may do this.
+    pub fn require(&self, permission: Permission) -> Result<()> {
+        let allowed = match (&self.actor, permission) {
+            (Actor::Job, _) | (Actor::User { .. }, Permission::ReadSkills) => true,
+            // A viewer reads; running a skill spends the organisation's money.
+            (Actor::User { role, .. }, Permission::UseSkills) => *role >= Role::Member,
+        };
+        if allowed { Ok(()) } else { Err(Error::Forbidden { code: Code::Forbidden }) }
+    }
+}

@@ -1,0 +1,31 @@
+//! Entries of the audit log: what happened, by whom, never with a secret in it.
+
+use crate::domain::ids::UserId;
+
+#[derive(Clone, Debug)]
+pub struct AuditEntry {
+    pub event: AuditEvent,
+    pub user_id: Option<UserId>,
+    pub description: String,
+    pub metadata: serde_json::Value,
+}
+
+/// `<category>.<event>`, a closed set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuditEvent {
+    UserLogin,
+    UserLogout,
+    SecurityLoginFailed,
+    SecuritySessionTerminated,
+}
+
+impl AuditEvent {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            AuditEvent::UserLogin => "user.login",
+            AuditEvent::UserLogout => "user.logout",
+            AuditEvent::SecurityLoginFailed => "security.login_failed",
+            AuditEvent::SecuritySessionTerminated => "security.session_terminated",
+        }
+    }
+}

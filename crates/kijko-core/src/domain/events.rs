@@ -1,0 +1,14 @@
+//! What processes tell each other. Sent in the transaction of the change, delivered when it commits.
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::ids::{ExecutionId, SessionId};
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", rename_all_fields = "camelCase")]
+pub enum Event {
+    /// Access tokens of this session are refused from now on.
+    SessionRevoked { session_id: SessionId },
+    /// Somebody other than its worker ended this run; the worker drops the call.
+    ExecutionEnded { execution_id: ExecutionId },
+}

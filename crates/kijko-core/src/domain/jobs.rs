@@ -1,0 +1,13 @@
+//! Work that happens outside a request. Payloads are ids: a job reads the state again and may find nothing to do.
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::ids::{ExecutionId, OrganizationId, UserId};
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", rename_all_fields = "camelCase")]
+pub enum Job {
+    /// Run a pending execution. Organisation and user are stamped by the database, from the context of the
+    /// transaction that enqueued it.
+    RunExecution { organization_id: OrganizationId, user_id: UserId, execution_id: ExecutionId },
+}

@@ -1,0 +1,17 @@
+//! The rules, and the shapes that the contract names. Pure: no I/O, no async, no clock.
+
+pub mod accounts;
+pub mod audit;
+pub mod check;
+pub mod events;
+pub mod executions;
+pub mod ids;
+pub mod jobs;
+pub mod models;
+pub mod money;
+pub mod organizations;
+pub mod page;
+pub mod sessions;
+pub mod skills;
+pub mod templates;
+pub mod time;

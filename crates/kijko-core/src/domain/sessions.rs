@@ -1,0 +1,112 @@
+//! Sign-ins: sessions, their refresh tokens, and the claims of an access token.
+
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+
+use crate::domain::accounts::Account;
+use crate::domain::ids::{OrganizationId, RefreshTokenId, SessionId, UserId};
+use crate::domain::time::Timestamp;
+
+/// Who an access token must be meant for.
+pub const AUDIENCE: &str = "kijko-backend";
+
+#[derive(Clone, Debug)]
+pub struct Session {
+    pub id: SessionId,
+    pub organization_id: OrganizationId,
+    pub user_id: UserId,
+    pub created_at: Timestamp,
+    pub expires_at: Timestamp,
+    pub revoked: bool,
+}
+
+/// A refresh token as it is stored: its hash, never itself.
+#[derive(Clone, Debug)]
+pub struct RefreshToken {
+    pub id: RefreshTokenId,
+    pub session_id: SessionId,
+    pub token_hash: [u8; 32],
+    pub created_at: Timestamp,
+    pub expires_at: Timestamp,
+    pub rotation: Option<Rotation>,
+}
+
+/// When a token was exchanged, and for which one.
+#[derive(Clone, Copy, Debug)]
+pub struct Rotation {
+    pub at: Timestamp,
+    pub successor: RefreshTokenId,
+}
+
+/// The claims of an access token, RFC 7519 and OpenID Connect names.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Claims {
+    pub iss: String,
+    pub aud: String,
+    pub sub: UserId,
+    pub sid: SessionId,
+    pub jti: String,
+    pub org_id: OrganizationId,
+    pub email: String,
+    pub email_verified: bool,
+    pub given_name: String,
+    pub family_name: String,
+    pub roles: Vec<String>,
+    pub amr: Vec<String>,
+    pub iat: i64,
+    pub nbf: i64,
+    pub exp: i64,
+}
+
+/// Reply to a sign-in.
+#[derive(Debug, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct TokenResponse {
+    /// RS256 JWT for the Authorization header.
+    pub access_token: String,
+    /// Opaque; good for one exchange.
+    pub refresh_token: String,
+    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "Bearer"))]
+    pub token_type: &'static str,
+    /// Life of the access token in seconds.
+    pub expires_in: i64,
+}
+
+/// Reply of `GET /auth/me`.
+#[derive(Debug, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Me {
+    pub id: UserId,
+    pub email: String,
+    pub first_name: String,
+    pub last_name: String,
+    /// The nil UUID when the user belongs to no organisation.
+    pub org_id: OrganizationId,
+    /// The role in the organisation, then `platform_admin` if held.
+    pub roles: Vec<String>,
+    pub plan: String,
+    pub email_verified: bool,
+}
+
+/// The roles as tokens and `me` list them.
+pub fn role_names(account: &Account) -> Vec<String> {
+    let role = account.membership.as_ref().map(|m| m.role.as_str());
+    let admin = account.user.is_platform_admin.then_some("platform_admin");
+    role.into_iter().chain(admin).map(str::to_owned).collect()
+}
+
+/// What a refresh sends.
+#[derive(Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct RefreshRequest {
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub refresh_token: SecretString,
+}
+
+/// What a logout may send.
+#[derive(Default, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct SignOutRequest {
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
+    pub refresh_token: Option<SecretString>,
+}

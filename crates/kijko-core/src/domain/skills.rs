@@ -1,0 +1,476 @@
+//! Skills: reusable prompts with a model and an input schema, and the rules they must keep.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Number, Value};
+
+use crate::domain::check::Check;
+use crate::domain::ids::{SkillId, UserId};
+use crate::domain::time::{Timestamp, millis, millis_option};
+use crate::error::{Error, Result};
+
+pub const DEFAULT_MODEL: &str = "claude-3-5-sonnet-20241022";
+
+macro_rules! vocabulary {
+    ($(#[$doc:meta])* $name:ident { $($variant:ident = $text:literal),* $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+        #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+        pub enum $name { $(#[serde(rename = $text)] $variant,)* }
+
+        impl $name {
+            pub const ALL: &[$name] = &[$($name::$variant,)*];
+
+            pub fn as_str(self) -> &'static str {
+                match self { $($name::$variant => $text,)* }
+            }
+
+            pub fn parse(text: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|value| value.as_str() == text)
+            }
+        }
+    };
+}
+pub(crate) use vocabulary;
+
+vocabulary!(SkillCategory {
+    Analysis = "analysis",
+    Generation = "generation",
+    Transformation = "transformation",
+    Communication = "communication",
+    Automation = "automation",
+    Custom = "custom",
+});
+
+impl SkillCategory {
+    /// Several, separated by commas. Refuses with `VALIDATION_ERROR`.
+    pub fn parse_list(text: &str) -> Result<Vec<Self>> {
+        let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
+        names
+            .map(|name| {
+                Self::parse(name).ok_or_else(|| {
+                    let all: Vec<_> = Self::ALL.iter().map(|c| c.as_str()).collect();
+                    Error::invalid("category", "format", format!("category must be one of {}", all.join(", ")))
+                })
+            })
+            .collect()
+    }
+}
+
+vocabulary!(
+    /// A hint for whoever shows the output; the server does not check that the output is of this kind.
+    OutputFormat { Markdown = "markdown", Json = "json", Text = "text", Html = "html", Code = "code" }
+);
+
+vocabulary!(InputType {
+    String = "string",
+    Number = "number",
+    Boolean = "boolean",
+    Array = "array",
+    Object = "object",
+});
+
+impl InputType {
+    pub fn matches(self, value: &Value) -> bool {
+        match self {
+            InputType::String => value.is_string(),
+            InputType::Number => value.is_number(),
+            InputType::Boolean => value.is_boolean(),
+            InputType::Array => value.is_array(),
+            InputType::Object => value.is_object(),
+        }
+    }
+
+    /// What a form shows for a field that nobody filled in.
+    pub fn empty(self) -> Value {
+        match self {
+            InputType::String => Value::String(String::new()),
+            InputType::Number => Value::from(0),
+            InputType::Boolean => Value::Bool(false),
+            InputType::Array => Value::Array(Vec::new()),
+            InputType::Object => Value::Object(serde_json::Map::new()),
+        }
+    }
+}
+
+/// How the model is sampled. Stored as given; keys are snake_case on the wire.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Parameters {
+    /// 0 to 1. At run time 1 when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<f64>, minimum = 0, maximum = 1))]
+    pub temperature: Option<Number>,
+    /// 1 to 8192. At run time 4096 when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 8192))]
+    pub max_tokens: Option<u32>,
+    /// Above 0, to 1. Not sent to the provider when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<f64>))]
+    pub top_p: Option<Number>,
+    /// 1 to 500. Not sent to the provider when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub top_k: Option<u32>,
+    /// At most 5, each of 1 to 64 characters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stop_sequences: Option<Vec<String>>,
+}
+
+impl Parameters {
+    fn for_new_skill() -> Self {
+        Self { temperature: Some(1.into()), max_tokens: Some(4096), ..Self::default() }
+    }
+
+    fn check(&self, check: &mut Check) {
+        if let Some(temperature) = self.temperature.as_ref().and_then(Number::as_f64) {
+            check.range("parameters.temperature", temperature, 0.0, 1.0);
+        }
+        if let Some(max_tokens) = self.max_tokens {
+            check.range("parameters.max_tokens", max_tokens, 1, 8192);
+        }
+        if let Some(top_p) = self.top_p.as_ref().and_then(Number::as_f64) {
+            check.that(top_p > 0.0 && top_p <= 1.0, "parameters.top_p", "range", || {
+                format!("parameters.top_p must be above 0 and at most 1, not {top_p}")
+            });
+        }
+        if let Some(top_k) = self.top_k {
+            check.range("parameters.top_k", top_k, 1, 500);
+        }
+        let stops = self.stop_sequences.as_deref().unwrap_or_default();
+        check.that(stops.len() <= 5, "parameters.stop_sequences", "length", || {
+            format!("parameters.stop_sequences must have at most 5 entries, not {}", stops.len())
+        });
+        for (index, stop) in stops.iter().enumerate().take(5) {
+            check.text(&format!("parameters.stop_sequences[{index}]"), stop, 1, 64);
+        }
+    }
+}
+
+/// One variable that a skill asks for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct InputSchemaField {
+    /// Name of the template variable: 1 to 100 characters, no white space, no braces.
+    pub name: String,
+    #[serde(rename = "type")]
+    pub kind: InputType,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub required: Option<bool>,
+    /// Used where the caller sends nothing; must be of the field's type.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<Value>))]
+    pub default: Option<Value>,
+}
+
+fn check_schema(check: &mut Check, schema: &[InputSchemaField]) {
+    check.that(schema.len() <= 50, "inputSchema", "length", || {
+        format!("inputSchema must have at most 50 fields, not {}", schema.len())
+    });
+    let mut names = std::collections::HashSet::new();
+    for (index, field) in schema.iter().enumerate().take(50) {
+        let path = format!("inputSchema[{index}].name");
+        check.text(&path, &field.name, 1, 100);
+        check.that(!field.name.chars().any(|c| c.is_whitespace() || matches!(c, '{' | '}')), &path, "format", || {
+            format!("{path} must not contain white space or braces")
+        });
+        check.that(names.insert(field.name.as_str()), &path, "unique", || {
+            format!("{path} repeats the name {:?}", field.name)
+        });
+        if let Some(description) = &field.description {
+            check.text(&format!("inputSchema[{index}].description"), description, 0, 500);
+        }
+        if let Some(default) = &field.default {
+            let path = format!("inputSchema[{index}].default");
+            check.that(field.kind.matches(default), &path, "type", || {
+                format!("{path} must be of the type {}", field.kind.as_str())
+            });
+            check.that(!contains_nul(default), &path, "format", || {
+                format!("{path} must not contain the character U+0000")
+            });
+        }
+    }
+}
+
+/// Whether any text inside, keys included, has the one character that PostgreSQL cannot store.
+pub fn contains_nul(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains('\0'),
+        Value::Array(items) => items.iter().any(contains_nul),
+        Value::Object(members) => members.iter().any(|(key, value)| key.contains('\0') || contains_nul(value)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+/// A skill as its owner sees it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Skill {
+    pub id: SkillId,
+    pub user_id: UserId,
+    pub name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    pub category: SkillCategory,
+    pub prompt_template: String,
+    pub model: String,
+    pub parameters: Parameters,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub input_schema: Option<Vec<InputSchemaField>>,
+    pub output_format: OutputFormat,
+    pub is_active: bool,
+    /// Always false in this version.
+    pub is_public: bool,
+    /// Runs that reached `completed`.
+    pub execution_count: i32,
+    pub star_count: i32,
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "millis_option")]
+    pub last_executed_at: Option<DateTime<Utc>>,
+    #[serde(serialize_with = "millis")]
+    pub created_at: DateTime<Utc>,
+    #[serde(serialize_with = "millis")]
+    pub updated_at: DateTime<Utc>,
+}
+
+/// What a client sends to create a skill.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct NewSkill {
+    /// 1 to 100 characters: letters, digits, white space, hyphen, underscore, parentheses. Unique per owner.
+    pub name: String,
+    /// At most 500 characters; empty means none.
+    pub description: Option<String>,
+    pub category: Option<SkillCategory>,
+    /// 20 to 10 000 characters; variables are written `{{name}}`.
+    #[serde(alias = "prompt_template")]
+    pub prompt_template: String,
+    /// 1 to 100 characters. Resolved when the skill runs, not here.
+    pub model: Option<String>,
+    pub parameters: Option<Parameters>,
+    #[serde(alias = "input_schema")]
+    pub input_schema: Option<Vec<InputSchemaField>>,
+    #[serde(alias = "output_format")]
+    pub output_format: Option<OutputFormat>,
+    #[serde(alias = "is_active")]
+    pub is_active: Option<bool>,
+}
+
+impl NewSkill {
+    /// The skill that this describes, or everything that is wrong with it.
+    pub fn into_skill(self, id: SkillId, user_id: UserId, now: Timestamp) -> Result<Skill> {
+        let skill = Skill {
+            id,
+            user_id,
+            name: self.name.trim().to_owned(),
+            description: self.description.filter(|text| !text.is_empty()),
+            category: self.category.unwrap_or(SkillCategory::Custom),
+            prompt_template: self.prompt_template,
+            model: self.model.unwrap_or_else(|| DEFAULT_MODEL.to_owned()),
+            parameters: self.parameters.unwrap_or_else(Parameters::for_new_skill),
+            input_schema: self.input_schema,
+            output_format: self.output_format.unwrap_or(OutputFormat::Markdown),
+            is_active: self.is_active.unwrap_or(true),
+            is_public: false,
+            execution_count: 0,
+            star_count: 0,
+            last_executed_at: None,
+            created_at: now,
+            updated_at: now,
+        };
+        skill.check()?;
+        Ok(skill)
+    }
+}
+
+/// What a client sends to change a skill. Absent members keep their value; null clears the two that may be empty.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase", default)]
+pub struct SkillPatch {
+    #[serde(deserialize_with = "present")]
+    pub name: Option<String>,
+    #[serde(deserialize_with = "present")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
+    pub description: Option<Option<String>>,
+    #[serde(deserialize_with = "present")]
+    pub category: Option<SkillCategory>,
+    #[serde(alias = "prompt_template", deserialize_with = "present")]
+    pub prompt_template: Option<String>,
+    #[serde(deserialize_with = "present")]
+    pub model: Option<String>,
+    #[serde(deserialize_with = "present")]
+    pub parameters: Option<Parameters>,
+    #[serde(alias = "input_schema", deserialize_with = "present")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<Vec<InputSchemaField>>))]
+    pub input_schema: Option<Option<Vec<InputSchemaField>>>,
+    #[serde(alias = "output_format", deserialize_with = "present")]
+    pub output_format: Option<OutputFormat>,
+    #[serde(alias = "is_active", deserialize_with = "present")]
+    pub is_active: Option<bool>,
+}
+
+/// Tells a member that is null from one that is absent.
+fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
+
+impl SkillPatch {
+    /// The skill after the change, or everything that is wrong with it.
+    pub fn apply(self, skill: Skill, now: Timestamp) -> Result<Skill> {
+        let skill = Skill {
+            name: self.name.map_or(skill.name, |name| name.trim().to_owned()),
+            description: self.description.unwrap_or(skill.description).filter(|text| !text.is_empty()),
+            category: self.category.unwrap_or(skill.category),
+            prompt_template: self.prompt_template.unwrap_or(skill.prompt_template),
+            model: self.model.unwrap_or(skill.model),
+            parameters: self.parameters.unwrap_or(skill.parameters),
+            input_schema: self.input_schema.unwrap_or(skill.input_schema),
+            output_format: self.output_format.unwrap_or(skill.output_format),
+            is_active: self.is_active.unwrap_or(skill.is_active),
+            updated_at: now,
+            ..skill
+        };
+        skill.check()?;
+        Ok(skill)
+    }
+}
+
+impl Skill {
+    fn check(&self) -> Result<()> {
+        let mut check = Check::default();
+        check.text("name", &self.name, 1, 100);
+        check.that(self.name.chars().all(is_name_character), "name", "format", || {
+            "name may have letters A to Z, digits, spaces, hyphens, underscores and parentheses only".into()
+        });
+        if let Some(description) = &self.description {
+            check.text("description", description, 1, 500);
+        }
+        check.text("promptTemplate", &self.prompt_template, 20, 10_000);
+        check.text("model", &self.model, 1, 100);
+        self.parameters.check(&mut check);
+        check_schema(&mut check, self.input_schema.as_deref().unwrap_or_default());
+        check.done()
+    }
+}
+
+fn is_name_character(c: char) -> bool {
+    c.is_ascii_alphanumeric() || c.is_whitespace() || matches!(c, '-' | '_' | '(' | ')')
+}
+
+/// Which skills a list shows, and in which order.
+#[derive(Clone, Debug, Default)]
+pub struct SkillFilter {
+    /// Any of these; all when empty.
+    pub categories: Vec<SkillCategory>,
+    pub is_active: Option<bool>,
+    /// Part of name or description, ignoring case.
+    pub search: Option<String>,
+    pub sort: SkillSort,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum SkillSort {
+    #[default]
+    Updated,
+    Created,
+    Name,
+    MostUsed,
+    Popular,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn check(body: Value) -> Vec<String> {
+        let new: NewSkill = serde_json::from_value(body).expect("the types are right");
+        match new.into_skill(SkillId(uuid::Uuid::nil()), UserId(uuid::Uuid::nil()), Timestamp::UNIX_EPOCH) {
+            Ok(_) => Vec::new(),
+            Err(Error::Invalid { violations, .. }) => violations.into_iter().map(|v| v.field).collect(),
+            Err(other) => panic!("a new skill fails by validation only, not with {other:?}"),
+        }
+    }
+
+    fn with(member: &str, value: Value) -> Value {
+        let mut body = json!({ "name": "Summary", "promptTemplate": "Summarise in one line: {{text}}" });
+        body[member] = value;
+        body
+    }
+
+    #[test]
+    fn limits_hold_at_their_edges() {
+        for (member, good, bad) in [
+            ("name", json!("x".repeat(100)), json!("x".repeat(101))),
+            ("name", json!(" Review (Copy) - v_2 "), json!("Prüfung")),
+            ("name", json!("x"), json!("   ")),
+            ("description", json!(""), json!("x".repeat(501))),
+            ("description", json!("x".repeat(500)), json!("nul \u{0}")),
+            ("promptTemplate", json!("é".repeat(20)), json!("é".repeat(19))),
+            ("promptTemplate", json!("x".repeat(10_000)), json!("x".repeat(10_001))),
+            ("model", json!("gpt-4"), json!("")),
+            (
+                "inputSchema",
+                json!([]),
+                json!((0..51).map(|n| json!({"name": format!("n{n}"), "type": "string"})).collect::<Vec<_>>()),
+            ),
+        ] {
+            assert_eq!(check(with(member, good.clone())), Vec::<String>::new(), "{member} = {good} is allowed");
+            assert_eq!(check(with(member, bad.clone())), vec![member.to_owned()], "{member} = {bad} is not");
+        }
+    }
+
+    #[test]
+    fn parameters_are_checked_by_their_own_names() {
+        for (member, good, bad) in [
+            ("temperature", json!(0), json!(1.01)),
+            ("max_tokens", json!(8192), json!(8193)),
+            ("max_tokens", json!(1), json!(0)),
+            ("top_p", json!(1), json!(0)),
+            ("top_k", json!(500), json!(501)),
+            ("stop_sequences", json!(["a", "b", "c", "d", "e"]), json!(["a", "b", "c", "d", "e", "f"])),
+        ] {
+            assert_eq!(check(with("parameters", json!({ member: good }))), Vec::<String>::new());
+            assert_eq!(check(with("parameters", json!({ member: bad }))), vec![format!("parameters.{member}")]);
+        }
+    }
+
+    #[test]
+    fn schema_fields_are_named_by_their_position() {
+        let fields = json!([
+            { "name": "a", "type": "string" },
+            { "name": "a", "type": "string" },
+            { "name": "b c", "type": "number", "default": "5" },
+        ]);
+        assert_eq!(
+            check(with("inputSchema", fields)),
+            ["inputSchema[1].name", "inputSchema[2].name", "inputSchema[2].default"]
+        );
+    }
+
+    #[test]
+    fn parameters_are_stored_as_given() {
+        let new: NewSkill = serde_json::from_value(with("parameters", json!({ "temperature": 1, "unknown": true })))
+            .expect("the types are right");
+        let skill = new
+            .into_skill(SkillId(uuid::Uuid::nil()), UserId(uuid::Uuid::nil()), Timestamp::UNIX_EPOCH)
+            .expect("a valid skill");
+        assert_eq!(serde_json::to_string(&skill.parameters).expect("JSON"), r#"{"temperature":1}"#);
+    }
+
+    #[test]
+    fn null_clears_only_what_may_be_empty() {
+        let patch: SkillPatch =
+            serde_json::from_value(json!({ "description": null, "inputSchema": null })).expect("legal");
+        assert_eq!((patch.description, patch.input_schema), (Some(None), Some(None)));
+        for member in ["name", "promptTemplate", "parameters", "isActive", "model", "category", "outputFormat"] {
+            assert!(serde_json::from_value::<SkillPatch>(json!({ member: null })).is_err(), "{member} cannot be null");
+        }
+    }
+}

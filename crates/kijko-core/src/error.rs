@@ -1,0 +1,203 @@
+//! The one error of the core: variants say what a caller can do about it, codes say what happened.
+//!
+//! `Display` is for the outside. What is only for us (`source`, `context`) is logged once, at the edge,
+//! and never leaves the process.
+
+use std::fmt;
+
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Anything that made something fail inside; kept for the log.
+pub type Source = Box<dyn std::error::Error + Send + Sync>;
+
+macro_rules! codes {
+    ($($variant:ident $text:literal $title:literal,)*) => {
+        /// What happened, in the words of the contract.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Code { $($variant,)* }
+
+        impl Code {
+            pub const ALL: &[Code] = &[$(Code::$variant,)*];
+
+            /// The machine code, UPPER_SNAKE.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Code::$variant => $text,)* }
+            }
+
+            /// A short fixed text, the same for every occurrence.
+            pub fn title(self) -> &'static str {
+                match self { $(Code::$variant => $title,)* }
+            }
+        }
+    };
+}
+
+codes! {
+    AccountDisabled "ACCOUNT_DISABLED" "This account is disabled",
+    AuthUnavailable "AUTH_UNAVAILABLE" "Sign-in is not available right now",
+    CannotCancel "CANNOT_CANCEL" "The execution has already ended",
+    Conflict "CONFLICT" "The request conflicts with the current state",
+    DependencyUnavailable "DEPENDENCY_UNAVAILABLE" "A service that Kijko needs is not available",
+    EmailTaken "EMAIL_TAKEN" "An account with this e-mail address exists",
+    ExecutionNotFound "EXECUTION_NOT_FOUND" "No such execution",
+    Forbidden "FORBIDDEN" "Your role does not allow this",
+    InternalError "INTERNAL_ERROR" "Something went wrong on our side",
+    InvalidCredentials "INVALID_CREDENTIALS" "E-mail or password is wrong",
+    InvalidInput "INVALID_INPUT" "The input does not fit the skill",
+    InvalidJson "INVALID_JSON" "The body is not valid JSON",
+    MethodNotAllowed "METHOD_NOT_ALLOWED" "This method is not allowed here",
+    ModelNotSupported "MODEL_NOT_SUPPORTED" "No provider serves this model",
+    NoOrganization "NO_ORGANIZATION" "You do not belong to an organisation",
+    NotFound "NOT_FOUND" "There is nothing here",
+    PayloadTooLarge "PAYLOAD_TOO_LARGE" "The body is too large",
+    ProviderNotConfigured "PROVIDER_NOT_CONFIGURED" "The provider of this model is not set up",
+    RefreshTokenInvalid "REFRESH_TOKEN_INVALID" "The refresh token is not valid",
+    RefreshTokenReused "REFRESH_TOKEN_REUSED" "The refresh token was used before",
+    SignupDisabled "SIGNUP_DISABLED" "Sign-up is switched off",
+    SkillInactive "SKILL_INACTIVE" "The skill is not active",
+    SkillNameExists "SKILL_NAME_EXISTS" "You already have a skill of this name",
+    SkillNotFound "SKILL_NOT_FOUND" "No such skill",
+    TooManyActiveExecutions "TOO_MANY_ACTIVE_EXECUTIONS" "Too many executions are waiting or running",
+    Unauthenticated "UNAUTHENTICATED" "Sign in first",
+    UnsupportedMediaType "UNSUPPORTED_MEDIA_TYPE" "The body must be JSON",
+    UpstreamTimeout "UPSTREAM_TIMEOUT" "The request took too long",
+    ValidationError "VALIDATION_ERROR" "The request is not valid",
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// One thing that is wrong with what the caller sent.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Violation {
+    /// Path of the member in the request, such as `inputSchema[2].name`.
+    pub field: String,
+    /// A sentence for a person, naming the rule.
+    pub message: String,
+    /// The kind of rule: `required`, `length`, `range`, `format`, `type`, `unique` or `unknown`.
+    pub code: &'static str,
+}
+
+/// Why a credential was refused; clients decide by it whether to refresh.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuthReason {
+    Missing,
+    Malformed,
+    Expired,
+    Invalid,
+    Revoked,
+}
+
+impl AuthReason {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            AuthReason::Missing => "missing",
+            AuthReason::Malformed => "malformed",
+            AuthReason::Expired => "expired",
+            AuthReason::Invalid => "invalid",
+            AuthReason::Revoked => "revoked",
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("{}", violations.first().map_or(code.title(), |v| v.message.as_str()))]
+    Invalid { code: Code, violations: Vec<Violation> },
+
+    #[error("{}", code.title())]
+    Unauthenticated { code: Code, reason: Option<AuthReason> },
+
+    #[error("{}", code.title())]
+    Forbidden { code: Code },
+
+    #[error("{}", code.title())]
+    NotFound { code: Code },
+
+    #[error("{}", code.title())]
+    Conflict { code: Code, field: Option<&'static str>, details: Option<serde_json::Value> },
+
+    #[error("{}: {used} of {limit}", code.title())]
+    LimitReached { code: Code, limit: i64, used: i64 },
+
+    #[error("{}", code.title())]
+    Unavailable { code: Code, source: Option<Source> },
+
+    #[error("{}", Code::InternalError.title())]
+    Internal { context: &'static str, source: Option<Source> },
+}
+
+impl Error {
+    pub fn invalid(field: impl Into<String>, code: &'static str, message: impl Into<String>) -> Self {
+        let violation = Violation { field: field.into(), message: message.into(), code };
+        Error::Invalid { code: Code::ValidationError, violations: vec![violation] }
+    }
+
+    pub fn unauthenticated(reason: AuthReason) -> Self {
+        Error::Unauthenticated { code: Code::Unauthenticated, reason: Some(reason) }
+    }
+
+    pub fn not_found(code: Code) -> Self {
+        Error::NotFound { code }
+    }
+
+    pub fn conflict(code: Code) -> Self {
+        Error::Conflict { code, field: None, details: None }
+    }
+
+    pub fn internal(context: &'static str, source: impl Into<Source>) -> Self {
+        Error::Internal { context, source: Some(source.into()) }
+    }
+
+    pub fn unavailable(code: Code, source: impl Into<Source>) -> Self {
+        Error::Unavailable { code, source: Some(source.into()) }
+    }
+
+    pub fn code(&self) -> Code {
+        match self {
+            Error::Invalid { code, .. }
+            | Error::Unauthenticated { code, .. }
+            | Error::Forbidden { code }
+            | Error::NotFound { code }
+            | Error::Conflict { code, .. }
+            | Error::LimitReached { code, .. }
+            | Error::Unavailable { code, .. } => *code,
+            Error::Internal { .. } => Code::InternalError,
+        }
+    }
+
+    /// Whether the same call may succeed later without being changed.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Error::Unavailable { .. } => true,
+            Error::Invalid { .. }
+            | Error::Unauthenticated { .. }
+            | Error::Forbidden { .. }
+            | Error::NotFound { .. }
+            | Error::Conflict { .. }
+            | Error::LimitReached { .. }
+            | Error::Internal { .. } => false,
+        }
+    }
+
+    /// What only the log may say: the failed step and the chain of causes.
+    pub fn internal_text(&self) -> Option<String> {
+        let (context, source) = match self {
+            Error::Internal { context, source } => (*context, source.as_ref()),
+            Error::Unavailable { code, source } => (code.as_str(), source.as_ref()),
+            _ => return None,
+        };
+        let mut text = context.to_owned();
+        let mut cause: Option<&dyn std::error::Error> = source.map(|s| &**s as _);
+        while let Some(error) = cause {
+            text.push_str(": ");
+            text.push_str(&error.to_string());
+            cause = error.source();
+        }
+        Some(text)
+    }
+}

@@ -1,0 +1,23 @@
+//! Accounts, looked at before an organisation is known.
+
+use async_trait::async_trait;
+
+use crate::domain::accounts::{Account, User};
+use crate::domain::ids::{OrganizationId, UserId};
+use crate::domain::organizations::Organization;
+use crate::domain::time::Timestamp;
+use crate::error::Result;
+
+#[async_trait]
+pub trait AccountRepo: Send {
+    /// The user with this address and their password hash.
+    async fn find_by_email(&mut self, email: &str) -> Result<Option<(Account, Option<String>)>>;
+
+    /// The user as a member of this organisation; without membership when they no longer are.
+    async fn find(&mut self, user: UserId, organization: OrganizationId) -> Result<Option<Account>>;
+
+    /// A user with an organisation of their own, as its owner. Refuses with `EMAIL_TAKEN`.
+    async fn insert(&mut self, user: &User, hash: &str, organization: &Organization, now: Timestamp) -> Result<()>;
+
+    async fn set_password_hash(&mut self, user: UserId, hash: &str, now: Timestamp) -> Result<()>;
+}

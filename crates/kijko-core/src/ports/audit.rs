@@ -1,0 +1,21 @@
+//! The audit log: only ever added to.
+
+use async_trait::async_trait;
+
+use crate::domain::audit::AuditEntry;
+use crate::domain::ids::{AuditLogId, OrganizationId};
+use crate::domain::time::Timestamp;
+use crate::error::Result;
+
+/// For sign-ins, which happen before an organisation is entered.
+#[async_trait]
+pub trait AuditRepo: Send {
+    async fn insert(
+        &mut self,
+        organization: OrganizationId,
+        id: AuditLogId,
+        entry: &AuditEntry,
+        request: &str,
+        now: Timestamp,
+    ) -> Result<()>;
+}

@@ -1,0 +1,65 @@
+//! Runs of the user in the context, and the few facts about active runs that span organisations.
+
+use async_trait::async_trait;
+
+use crate::domain::executions::{
+    Ending, Execution, ExecutionFilter, ExecutionStatus, ExecutionWithSkill, ModelCall, NewExecution,
+};
+use crate::domain::ids::{ExecutionId, OrganizationId, SkillId, UserId};
+use crate::domain::page::{Listed, Page};
+use crate::domain::time::Timestamp;
+use crate::error::Result;
+
+/// Every change is one conditional update: it says whether this caller made it, the first writer wins.
+#[async_trait]
+pub trait ExecutionRepo: Send {
+    async fn find(&mut self, id: ExecutionId) -> Result<Option<Execution>>;
+
+    async fn list(&mut self, filter: &ExecutionFilter, page: Page) -> Result<Listed<ExecutionWithSkill>>;
+
+    /// Waiting and running runs of the user; later callers wait until this transaction ends.
+    async fn count_active(&mut self) -> Result<i64>;
+
+    /// The waiting and running runs of one skill.
+    async fn active_of(&mut self, skill: SkillId) -> Result<Vec<ExecutionId>>;
+
+    /// Writes the run and enqueues the job that carries it.
+    async fn insert(&mut self, execution: &NewExecution) -> Result<()>;
+
+    /// Enqueues the job of a waiting run once more; harmless when it is there.
+    async fn enqueue(&mut self, id: ExecutionId) -> Result<()>;
+
+    async fn change(&mut self, id: ExecutionId, transition: &Transition, now: Timestamp) -> Result<bool>;
+}
+
+/// The edges of the state machine.
+#[derive(Clone, Debug)]
+pub enum Transition {
+    /// `pending` → `running`.
+    Claim { lease_expires_at: Timestamp },
+    /// `running` → `running`: the worker lives.
+    Renew { lease_expires_at: Timestamp },
+    /// Any of `from` → the outcome's status.
+    End { from: &'static [ExecutionStatus], ending: Ending },
+    /// `running` → the outcome's status, if the lease ran out before now.
+    EndLapsed { ending: Ending },
+    /// `cancelled` → `cancelled`, with what the call had already cost.
+    RecordUsage { call: ModelCall },
+}
+
+/// What the sweep may know: which runs are active, and whose.
+#[async_trait]
+pub trait ActiveExecutionRepo: Send {
+    /// Running, but the lease ran out before `now`.
+    async fn lapsed(&mut self, now: Timestamp, limit: i64) -> Result<Vec<ActiveExecution>>;
+
+    /// Waiting since before `before`, with no job to carry them.
+    async fn stranded(&mut self, before: Timestamp, limit: i64) -> Result<Vec<ActiveExecution>>;
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ActiveExecution {
+    pub organization_id: OrganizationId,
+    pub user_id: UserId,
+    pub id: ExecutionId,
+}

@@ -1,0 +1,97 @@
+//! What the services need from the world, one trait per need. They speak domain and nothing else.
+//!
+//! `Store` hands out units of work. A repository is only reachable through a `TenantTx`, a `TenantTx` only with a
+//! `TenantContext`, and that only from `services::identity`.
+
+use async_trait::async_trait;
+
+use crate::context::TenantContext;
+use crate::domain::events::Event;
+use crate::error::Result;
+
+pub mod accounts;
+pub mod audit;
+pub mod clock;
+pub mod events;
+pub mod executions;
+pub mod identity;
+pub mod jobs;
+pub mod models;
+pub mod sessions;
+pub mod skills;
+
+#[async_trait]
+pub trait Store: Send + Sync {
+    /// Opens a transaction that can see one user's rows in one organisation and nothing else.
+    async fn tenant(&self, ctx: &TenantContext) -> Result<Box<dyn TenantTx>>;
+
+    /// Opens a transaction for work that precedes, or spans, organisations.
+    async fn system(&self, task: SystemTask) -> Result<Box<dyn SystemTx>>;
+
+    /// Asks the database a trivial question, and how its schema and its guards stand. Says what is wrong.
+    async fn health(&self) -> Result<StoreHealth>;
+
+    /// Closes every connection; open transactions are rolled back.
+    async fn close(&self);
+}
+
+/// Dropping it rolls back, so that a function which only reads may simply return.
+#[async_trait]
+pub trait TenantTx: Send {
+    fn executions(&mut self) -> &mut dyn executions::ExecutionRepo;
+    fn skills(&mut self) -> &mut dyn skills::SkillRepo;
+
+    /// Tells every process, when this transaction commits.
+    async fn announce(&mut self, event: &Event) -> Result<()>;
+
+    async fn commit(self: Box<Self>) -> Result<()>;
+}
+
+/// A handful of narrow questions. Dropping it rolls back.
+#[async_trait]
+pub trait SystemTx: Send {
+    fn accounts(&mut self) -> &mut dyn accounts::AccountRepo;
+    fn audit(&mut self) -> &mut dyn audit::AuditRepo;
+    fn executions(&mut self) -> &mut dyn executions::ActiveExecutionRepo;
+    fn sessions(&mut self) -> &mut dyn sessions::SessionRepo;
+    fn signing_keys(&mut self) -> &mut dyn identity::SigningKeyRepo;
+
+    /// Tells every process, when this transaction commits.
+    async fn announce(&mut self, event: &Event) -> Result<()>;
+
+    async fn commit(self: Box<Self>) -> Result<()>;
+}
+
+/// Why somebody works outside the tenants; closed, and in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SystemTask {
+    SignUp,
+    SignIn,
+    Refresh,
+    SignOut,
+    Authenticate,
+    LoadSigningKeys,
+    SweepExecutions,
+    CheckHealth,
+}
+
+/// How the database stands.
+#[derive(Clone, Debug)]
+pub struct StoreHealth {
+    pub migrations: MigrationState,
+    /// Tables with tenant data whose row security is not enabled and forced; empty when all is well.
+    pub unguarded_tables: Vec<String>,
+    /// Whether the login role could read past the policies.
+    pub bypasses_policies: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MigrationState {
+    Current,
+    /// Migrations that this program carries and the database lacks.
+    Behind(Vec<String>),
+    /// The database was migrated by a newer program.
+    Ahead(Vec<i64>),
+    /// A migration in the database differs from the one of the same number in this program.
+    Changed(i64),
+}

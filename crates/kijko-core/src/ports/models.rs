@@ -1,0 +1,85 @@
+//! Language models. A provider streams one attempt; retries, time-outs and cancellation are the service's.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::stream::BoxStream;
+use serde_json::Number;
+
+use crate::domain::executions::Failure;
+use crate::domain::models::{Catalogue, ModelRoute, Provider};
+use crate::error::{Code, Error, Result};
+
+/// One call, with nothing left to decide.
+#[derive(Clone, Debug)]
+pub struct ModelRequest {
+    pub model: String,
+    pub prompt: String,
+    pub max_tokens: u32,
+    pub temperature: Option<Number>,
+    pub top_p: Option<Number>,
+    pub top_k: Option<u32>,
+    pub stop_sequences: Vec<String>,
+}
+
+pub type ModelStream = BoxStream<'static, Result<ModelEvent, ModelError>>;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ModelEvent {
+    /// The next piece of the answer; never empty.
+    Text(String),
+    /// Tokens of this attempt so far; each figure replaces the one before.
+    Usage { prompt_tokens: Option<u64>, completion_tokens: Option<u64> },
+}
+
+/// Why an attempt failed. The sentence is for the owner of the run, so it holds nothing of ours.
+#[derive(Clone, Debug)]
+pub struct ModelError {
+    pub failure: Failure,
+    pub is_retryable: bool,
+    /// How long the provider asks us to wait.
+    pub retry_after: Option<Duration>,
+}
+
+#[async_trait]
+pub trait ModelProvider: Send + Sync {
+    /// Starts an attempt. The stream ends after the last event of a whole answer, and only then; everything else,
+    /// a cut connection too, is an error. Dropping the stream drops the connection.
+    async fn stream(&self, request: &ModelRequest) -> Result<ModelStream, ModelError>;
+}
+
+/// The catalogue, and the providers that are set up.
+#[derive(Clone)]
+pub struct Models {
+    catalogue: Arc<Catalogue>,
+    providers: HashMap<Provider, Arc<dyn ModelProvider>>,
+}
+
+impl Models {
+    /// With no provider but the offline one, that one answers for every model.
+    pub fn new(catalogue: Catalogue, providers: HashMap<Provider, Arc<dyn ModelProvider>>) -> Self {
+        Self { catalogue: Arc::new(catalogue), providers }
+    }
+
+    /// Where a call for this model goes. Refuses with `MODEL_NOT_SUPPORTED` and `PROVIDER_NOT_CONFIGURED`.
+    pub fn route(&self, model: &str) -> Result<(ModelRoute, Arc<dyn ModelProvider>)> {
+        let route = self.catalogue.resolve(model).ok_or_else(|| Error::Invalid {
+            code: Code::ModelNotSupported,
+            violations: vec![crate::error::Violation {
+                field: "model".into(),
+                message: format!("No provider serves the model {model:?}"),
+                code: "unknown",
+            }],
+        })?;
+        if let Some(offline) = self.providers.get(&Provider::Offline) {
+            let route = ModelRoute { provider: Provider::Offline, ..route };
+            return Ok((route, offline.clone()));
+        }
+        match self.providers.get(&route.provider) {
+            Some(provider) => Ok((route, provider.clone())),
+            None => Err(Error::Unavailable { code: Code::ProviderNotConfigured, source: None }),
+        }
+    }
+}

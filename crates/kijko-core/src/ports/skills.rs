@@ -1,0 +1,27 @@
+//! Skills of the user in the context.
+
+use async_trait::async_trait;
+
+use crate::domain::ids::SkillId;
+use crate::domain::page::{Listed, Page};
+use crate::domain::skills::{Skill, SkillFilter};
+use crate::error::Result;
+
+#[async_trait]
+pub trait SkillRepo: Send {
+    async fn find(&mut self, id: SkillId) -> Result<Option<Skill>>;
+
+    /// The same, and holds the row until the transaction ends, so that a change is based on what it replaces.
+    async fn find_for_update(&mut self, id: SkillId) -> Result<Option<Skill>>;
+
+    async fn list(&mut self, filter: &SkillFilter, page: Page) -> Result<Listed<Skill>>;
+
+    /// Refuses with `SKILL_NAME_EXISTS`.
+    async fn insert(&mut self, skill: &Skill) -> Result<()>;
+
+    /// Everything but the counters. Refuses with `SKILL_NAME_EXISTS`.
+    async fn update(&mut self, skill: &Skill) -> Result<()>;
+
+    /// False when there is none.
+    async fn delete(&mut self, id: SkillId) -> Result<bool>;
+}

@@ -1,0 +1,82 @@
+//! Executions: ask for a run, look at runs, cancel one. `runs` does the running.
+
+use serde_json::json;
+
+use crate::app::App;
+use crate::context::{Permission, TenantContext};
+use crate::domain::events::Event;
+use crate::domain::executions::{
+    Ending, ExecuteRequest, Execution, ExecutionAccepted, ExecutionFilter, ExecutionStatus, ExecutionWithSkill,
+    Failure, FailureCode, Outcome,
+};
+use crate::domain::ids::{ExecutionId, SkillId};
+use crate::domain::page::{Listed, Page};
+use crate::domain::templates::checked_input;
+use crate::error::{Code, Error, Result};
+use crate::ports::executions::Transition;
+
+/// Writes a pending run and the job that carries it, together. The model is never called here.
+/// Refuses, in this order, with `VALIDATION_ERROR`, `SKILL_NOT_FOUND`, `SKILL_INACTIVE`, `INVALID_INPUT`,
+/// `MODEL_NOT_SUPPORTED`, `PROVIDER_NOT_CONFIGURED`, `TOO_MANY_ACTIVE_EXECUTIONS`.
+pub async fn execute(
+    app: &App,
+    ctx: &TenantContext,
+    skill_id: SkillId,
+    request: ExecuteRequest,
+) -> Result<ExecutionAccepted> {
+    ctx.require(Permission::UseSkills)?;
+    let id = ExecutionId(app.random.uuid());
+    let execution = request.into_execution(id, skill_id, app.clock.now())?;
+    let mut tx = app.store.tenant(ctx).await?;
+    let skill = tx.skills().find(skill_id).await?.ok_or(Error::not_found(Code::SkillNotFound))?;
+    if !skill.is_active {
+        return Err(Error::conflict(Code::SkillInactive));
+    }
+    checked_input(skill.input_schema.as_deref().unwrap_or_default(), &execution.input)?;
+    app.models.route(&skill.model)?;
+    let (used, limit) = (tx.executions().count_active().await?, app.config.runs.max_active);
+    if used >= limit {
+        return Err(Error::LimitReached { code: Code::TooManyActiveExecutions, limit, used });
+    }
+    tx.executions().insert(&execution).await?;
+    tx.commit().await?;
+    Ok(ExecutionAccepted { execution_id: id, status: ExecutionStatus::Pending })
+}
+
+/// Refuses with `EXECUTION_NOT_FOUND`.
+pub async fn get(app: &App, ctx: &TenantContext, id: ExecutionId) -> Result<Execution> {
+    ctx.require(Permission::ReadSkills)?;
+    let mut tx = app.store.tenant(ctx).await?;
+    tx.executions().find(id).await?.ok_or(Error::not_found(Code::ExecutionNotFound))
+}
+
+/// The caller's own runs, newest first.
+pub async fn list(
+    app: &App,
+    ctx: &TenantContext,
+    filter: &ExecutionFilter,
+    page: Page,
+) -> Result<Listed<ExecutionWithSkill>> {
+    ctx.require(Permission::ReadSkills)?;
+    let mut tx = app.store.tenant(ctx).await?;
+    tx.executions().list(filter, page).await
+}
+
+/// Ends a waiting or running run; a worker that is at it drops the call to the provider.
+/// Refuses with `EXECUTION_NOT_FOUND`, and with `CANNOT_CANCEL` when the run has ended.
+pub async fn cancel(app: &App, ctx: &TenantContext, id: ExecutionId) -> Result<()> {
+    ctx.require(Permission::UseSkills)?;
+    let mut tx = app.store.tenant(ctx).await?;
+    let failure = Failure::new(FailureCode::Cancelled, "Cancelled by the user");
+    let end = Transition::End {
+        from: &[ExecutionStatus::Pending, ExecutionStatus::Running],
+        ending: Ending { outcome: Outcome::Cancelled(failure), call: None },
+    };
+    if !tx.executions().change(id, &end, app.clock.now()).await? {
+        let execution = tx.executions().find(id).await?.ok_or(Error::not_found(Code::ExecutionNotFound))?;
+        let details = Some(json!({ "status": execution.status }));
+        return Err(Error::Conflict { code: Code::CannotCancel, field: None, details });
+    }
+    tx.announce(&Event::ExecutionEnded { execution_id: id }).await?;
+    tx.commit().await
+}

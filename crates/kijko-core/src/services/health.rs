@@ -1,0 +1,164 @@
+//! How this process and what it needs are doing. Tells classes of trouble, never addresses.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use serde_json::json;
+
+use crate::app::App;
+use crate::domain::skills::DEFAULT_MODEL;
+use crate::error::{Code, Error, Result};
+use crate::ports::{MigrationState, StoreHealth};
+
+/// What one look at the database found.
+#[derive(Debug, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct DatabaseHealth {
+    /// `healthy` or `unhealthy`.
+    pub status: &'static str,
+    pub latency_ms: u64,
+    /// `current` or `pending`.
+    pub migrations: &'static str,
+    /// `enforced` or `not_enforced`.
+    pub rls: &'static str,
+}
+
+#[derive(Debug, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Liveness {
+    pub status: &'static str,
+    pub version: &'static str,
+}
+
+#[derive(Debug, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Readiness {
+    /// `healthy` or `unhealthy`.
+    pub status: &'static str,
+    #[cfg_attr(feature = "openapi", schema(value_type = std::collections::BTreeMap<String, Object>))]
+    pub checks: BTreeMap<&'static str, Check>,
+    pub duration_ms: u64,
+    pub version: &'static str,
+}
+
+/// One thing that was looked at, with its figures.
+#[derive(Debug, Serialize)]
+pub struct Check {
+    status: &'static str,
+    #[serde(flatten)]
+    figures: serde_json::Value,
+}
+
+impl Check {
+    fn new(status: &'static str) -> Self {
+        Self { status, figures: json!({}) }
+    }
+
+    fn with(self, figures: serde_json::Value) -> Self {
+        Self { figures, ..self }
+    }
+}
+
+#[derive(Debug, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Info {
+    pub name: &'static str,
+    pub version: &'static str,
+    pub environment: &'static str,
+    pub commit: &'static str,
+    pub build_time: &'static str,
+    pub uptime_seconds: u64,
+    pub auth_mode: &'static str,
+    pub features: Features,
+}
+
+/// What is switched on.
+#[derive(Debug, Default, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Features {
+    pub stripe: bool,
+    pub langfuse: bool,
+    pub openmeter: bool,
+    pub hypervisa: bool,
+    pub ide: bool,
+    pub mail: bool,
+    pub vies: bool,
+}
+
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+const AUTH_MODE: &str = "builtin";
+const PROBE_LIMIT: Duration = Duration::from_secs(2);
+
+/// Asks the database; an answer that takes longer than two seconds is none.
+pub async fn database(app: &App) -> DatabaseHealth {
+    let started = Instant::now();
+    let health = within_limit(app.store.health()).await;
+    let latency_ms = millis(started);
+    match health {
+        Ok(health) => DatabaseHealth {
+            status: if is_healthy(&health) { "healthy" } else { "unhealthy" },
+            latency_ms,
+            migrations: if health.migrations == MigrationState::Current { "current" } else { "pending" },
+            rls: if health.unguarded_tables.is_empty() { "enforced" } else { "not_enforced" },
+        },
+        Err(error) => {
+            tracing::warn!(error = error.internal_text(), "the database does not answer the health check");
+            DatabaseHealth { status: "unhealthy", latency_ms, migrations: "pending", rls: "not_enforced" }
+        }
+    }
+}
+
+/// Whether this process can do its work. Only the database, and shutting down, make it unready.
+pub async fn readiness(app: &App) -> Readiness {
+    let started = Instant::now();
+    let (database, jobs) = tokio::join!(database(app), within_limit(app.jobs.stats()));
+    let jobs = match jobs {
+        Ok(stats) => {
+            Check::new("healthy").with(json!({ "ready": stats.ready, "held": stats.held, "dead": stats.dead }))
+        }
+        Err(_) => Check::new("unhealthy"),
+    };
+    let model = if app.models.route(DEFAULT_MODEL).is_ok() { "healthy" } else { "unconfigured" };
+    let is_ready = database.status == "healthy" && !app.is_draining();
+    let checks = BTreeMap::from([
+        ("database", Check::new(database.status).with(json!({ "latency_ms": database.latency_ms }))),
+        ("redis", Check::new("disabled")),
+        ("auth", Check::new("healthy").with(json!({ "mode": AUTH_MODE }))),
+        ("keycloak", Check::new("disabled")),
+        ("models", Check::new(model)),
+        ("jobs", jobs),
+    ]);
+    let status = if is_ready { "healthy" } else { "unhealthy" };
+    Readiness { status, checks, duration_ms: millis(started), version: VERSION }
+}
+
+pub fn liveness() -> Liveness {
+    Liveness { status: "healthy", version: VERSION }
+}
+
+pub fn info(app: &App) -> Info {
+    Info {
+        name: "Kijko API",
+        version: VERSION,
+        environment: app.config.environment.as_str(),
+        commit: option_env!("KIJKO_COMMIT").unwrap_or("unknown"),
+        build_time: option_env!("KIJKO_BUILD_TIME").unwrap_or("unknown"),
+        uptime_seconds: app.started.elapsed().as_secs(),
+        auth_mode: AUTH_MODE,
+        features: Features::default(),
+    }
+}
+
+fn millis(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
+fn is_healthy(health: &StoreHealth) -> bool {
+    health.migrations == MigrationState::Current && health.unguarded_tables.is_empty()
+}
+
+async fn within_limit<T>(probe: impl Future<Output = Result<T>>) -> Result<T> {
+    let slow = |e| Error::unavailable(Code::DependencyUnavailable, e);
+    tokio::time::timeout(PROBE_LIMIT, probe).await.map_err(slow)?
+}

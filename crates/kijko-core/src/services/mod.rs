@@ -1,0 +1,10 @@
+//! The use cases. One public function is one use case and one transaction, in the order: permission, check, open,
+//! decide, write, announce, commit. Nothing from outside is awaited while a transaction is open.
+
+pub mod executions;
+pub mod health;
+pub mod identity;
+pub(crate) mod runs;
+pub mod sessions;
+pub mod skills;
+pub mod worker;

@@ -1,0 +1,342 @@
+//! Signing up, in and out, and staying signed in: the built-in identity provider.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chrono::TimeDelta;
+use secrecy::SecretString;
+use serde_json::json;
+
+use crate::app::App;
+use crate::domain::accounts::{Account, Credentials, NewAccount, User};
+use crate::domain::audit::{AuditEntry, AuditEvent};
+use crate::domain::events::Event;
+use crate::domain::ids::{AuditLogId, OrganizationId, RefreshTokenId, SessionId, UserId};
+use crate::domain::organizations::Organization;
+use crate::domain::sessions::{AUDIENCE, Claims, Me, RefreshToken, Session, TokenResponse, role_names};
+use crate::domain::time::Timestamp;
+use crate::error::{AuthReason, Code, Error, Result};
+use crate::ports::identity::Verified;
+use crate::ports::{SystemTask, SystemTx};
+use crate::services::identity::Identity;
+
+/// Where a sign-in comes from.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    pub request_id: String,
+    pub user_agent: Option<String>,
+}
+
+/// Creates a user with an organisation of their own and signs them in.
+/// Refuses with `VALIDATION_ERROR`, `EMAIL_TAKEN`, `SIGNUP_DISABLED`.
+pub async fn sign_up(app: &App, new: NewAccount, origin: &Origin) -> Result<TokenResponse> {
+    if !app.config.identity.signup_enabled {
+        return Err(Error::Forbidden { code: Code::SignupDisabled });
+    }
+    let new = new.checked()?;
+    let hash = app.passwords.hash(new.password.clone()).await?;
+    let organization = Organization {
+        id: OrganizationId(app.random.uuid()),
+        name: format!("{}'s workspace", new.first_name),
+        plan: "free".into(),
+    };
+    let user = User {
+        id: UserId(app.random.uuid()),
+        email: new.email,
+        email_verified: false,
+        first_name: new.first_name,
+        last_name: new.last_name,
+        is_platform_admin: false,
+    };
+    let now = app.clock.now();
+    let mut tx = app.store.system(SystemTask::SignUp).await?;
+    tx.accounts().insert(&user, &hash, &organization, now).await?;
+    let account = tx.accounts().find(user.id, organization.id).await?;
+    let account = account.ok_or_else(|| Error::internal("signing up", "the account is not there"))?;
+    let reply = open_session(app, &mut *tx, &account, origin, now).await?;
+    tx.commit().await?;
+    Ok(reply)
+}
+
+/// Signs in with e-mail and password.
+/// Refuses with `VALIDATION_ERROR`, `INVALID_CREDENTIALS`, `ACCOUNT_DISABLED`.
+pub async fn sign_in(app: &App, credentials: Credentials, origin: &Origin) -> Result<TokenResponse> {
+    let credentials = credentials.checked()?;
+    let mut tx = app.store.system(SystemTask::SignIn).await?;
+    let found = tx.accounts().find_by_email(&credentials.email).await?;
+    // Hashing takes a while, and no connection is held meanwhile.
+    drop(tx);
+    let (account, hash) = found.map_or((None, None), |(account, hash)| (Some(account), hash));
+    let verified = app.passwords.verify(credentials.password.clone(), hash).await?;
+    let now = app.clock.now();
+    let account = match (account, verified) {
+        (Some(account), Verified::Right | Verified::RightButOutdated) => account,
+        (account, _) => {
+            if let Some(account) = account {
+                note_failure(app, &account, origin, now).await?;
+            }
+            return Err(Error::Unauthenticated { code: Code::InvalidCredentials, reason: None });
+        }
+    };
+    if account.disabled {
+        return Err(Error::Forbidden { code: Code::AccountDisabled });
+    }
+    let rehashed = match verified {
+        Verified::RightButOutdated => Some(app.passwords.hash(credentials.password).await?),
+        Verified::Right | Verified::Wrong => None,
+    };
+    let mut tx = app.store.system(SystemTask::SignIn).await?;
+    if let Some(hash) = rehashed {
+        tx.accounts().set_password_hash(account.user.id, &hash, now).await?;
+    }
+    let reply = open_session(app, &mut *tx, &account, origin, now).await?;
+    tx.commit().await?;
+    Ok(reply)
+}
+
+/// Exchanges a refresh token for its successor, once; for a short while the same successor again, so that two tabs
+/// do not sign each other out. Refuses with `REFRESH_TOKEN_INVALID`; with `REFRESH_TOKEN_REUSED` it also ends the
+/// session, since somebody else may hold the token.
+pub async fn refresh(app: &App, token: &SecretString, origin: &Origin) -> Result<TokenResponse> {
+    let invalid = || Error::Unauthenticated { code: Code::RefreshTokenInvalid, reason: None };
+    let hash = hash_of(app, token);
+    let now = app.clock.now();
+    let mut tx = app.store.system(SystemTask::Refresh).await?;
+    let mut token = tx.sessions().find_token(&hash).await?.ok_or_else(invalid)?;
+    let session = tx.sessions().find(token.session_id).await?.ok_or_else(invalid)?;
+    let account = tx.accounts().find(session.user_id, session.organization_id).await?;
+    let account = account.filter(|a| !a.disabled && a.membership.is_some()).ok_or_else(invalid)?;
+    if session.revoked || token.expires_at <= now {
+        return Err(invalid());
+    }
+    if token.rotation.is_none() {
+        let successor = new_token(app, session.id, now);
+        if tx.sessions().rotate_token(token.id, successor.id, now).await? {
+            tx.sessions().insert_token(&successor).await?;
+            tx.sessions().touch(session.id, now, successor.expires_at).await?;
+            let reply = token_response(app, &account, session.id, successor.id, now)?;
+            tx.commit().await?;
+            return Ok(reply);
+        }
+        // Somebody was faster with the same token; what they got is what we answer.
+        token = tx.sessions().find_token(&hash).await?.ok_or_else(invalid)?;
+    }
+    let rotation = token.rotation.ok_or_else(invalid)?;
+    if now - rotation.at <= delta(app.config.identity.refresh_grace) {
+        return token_response(app, &account, session.id, rotation.successor, rotation.at);
+    }
+    end_session(app, tx, &session, AuditEvent::SecuritySessionTerminated, "token_reuse", origin, now).await?;
+    Err(Error::Unauthenticated { code: Code::RefreshTokenReused, reason: None })
+}
+
+/// Ends the session that an access token (even an expired one) or a refresh token belongs to. Access tokens of it are
+/// refused from now on, everywhere. Refuses with `UNAUTHENTICATED` when neither identifies a session.
+pub async fn sign_out(
+    app: &App,
+    access_token: Option<&str>,
+    refresh_token: Option<&SecretString>,
+    origin: &Origin,
+) -> Result<()> {
+    let now = app.clock.now();
+    let mut reason = AuthReason::Missing;
+    let mut session_id = None;
+    if let Some(token) = access_token {
+        match app.tokens.verify_expired(token, now) {
+            Ok(claims) => session_id = Some(claims.sid),
+            Err(why) => reason = why,
+        }
+    }
+    let mut tx = app.store.system(SystemTask::SignOut).await?;
+    if let (None, Some(token)) = (session_id, refresh_token) {
+        let hash = hash_of(app, token);
+        session_id = tx.sessions().find_token(&hash).await?.map(|token| token.session_id);
+    }
+    let session_id = session_id.ok_or_else(|| Error::unauthenticated(reason))?;
+    match tx.sessions().find(session_id).await? {
+        Some(session) => end_session(app, tx, &session, AuditEvent::UserLogout, "logout", origin, now).await,
+        None => Ok(()),
+    }
+}
+
+/// What the front end shows of the person who is signed in.
+pub fn me(identity: &Identity) -> Me {
+    let account = &identity.account;
+    let organization = account.membership.as_ref().map(|m| &m.organization);
+    Me {
+        id: account.user.id,
+        email: account.user.email.clone(),
+        first_name: account.user.first_name.clone(),
+        last_name: account.user.last_name.clone(),
+        org_id: organization.map_or(OrganizationId(uuid::Uuid::nil()), |o| o.id),
+        roles: role_names(account),
+        plan: organization.map_or_else(|| "free".to_owned(), |o| o.plan.clone()),
+        email_verified: account.user.email_verified,
+    }
+}
+
+/// The public keys of this installation, RFC 7517.
+pub fn jwks(app: &App) -> serde_json::Value {
+    app.tokens.jwks()
+}
+
+/// Who we are as an identity provider, OpenID Connect Discovery.
+pub fn issuer_metadata(app: &App) -> serde_json::Value {
+    let issuer = app.tokens.issuer();
+    json!({
+        "issuer": issuer,
+        "jwks_uri": format!("{issuer}/.well-known/jwks.json"),
+        "token_endpoint": format!("{issuer}/api/v1/auth/login"),
+        "userinfo_endpoint": format!("{issuer}/api/v1/auth/me"),
+        "end_session_endpoint": format!("{issuer}/api/v1/auth/logout"),
+        "response_types_supported": ["token"],
+        "subject_types_supported": ["public"],
+        "id_token_signing_alg_values_supported": ["RS256"],
+        "claims_supported": ["sub", "sid", "org_id", "email", "email_verified", "given_name", "family_name", "roles"],
+    })
+}
+
+async fn open_session(
+    app: &App,
+    tx: &mut dyn SystemTx,
+    account: &Account,
+    origin: &Origin,
+    now: Timestamp,
+) -> Result<TokenResponse> {
+    let Some(membership) = &account.membership else { return Err(Error::Forbidden { code: Code::NoOrganization }) };
+    let id = SessionId(app.random.uuid());
+    let token = new_token(app, id, now);
+    let session = Session {
+        id,
+        organization_id: membership.organization.id,
+        user_id: account.user.id,
+        created_at: now,
+        expires_at: token.expires_at,
+        revoked: false,
+    };
+    let user_agent: Option<String> = origin.user_agent.as_ref().map(|text| text.chars().take(500).collect());
+    tx.sessions().insert(&session, user_agent.as_deref()).await?;
+    tx.sessions().insert_token(&token).await?;
+    let entry = AuditEntry {
+        event: AuditEvent::UserLogin,
+        user_id: Some(account.user.id),
+        description: "Signed in with a password".into(),
+        metadata: json!({}),
+    };
+    audit(app, tx, session.organization_id, &entry, origin, now).await?;
+    token_response(app, account, id, token.id, now)
+}
+
+async fn end_session(
+    app: &App,
+    mut tx: Box<dyn SystemTx>,
+    session: &Session,
+    event: AuditEvent,
+    reason: &'static str,
+    origin: &Origin,
+    now: Timestamp,
+) -> Result<()> {
+    if !tx.sessions().revoke(session.id, reason, now).await? {
+        return Ok(());
+    }
+    let description = match event {
+        AuditEvent::UserLogout => "Signed out",
+        _ => "Session ended because a refresh token was used twice",
+    };
+    let entry = AuditEntry {
+        event,
+        user_id: Some(session.user_id),
+        description: description.into(),
+        metadata: json!({ "sessionId": session.id }),
+    };
+    audit(app, &mut *tx, session.organization_id, &entry, origin, now).await?;
+    tx.announce(&Event::SessionRevoked { session_id: session.id }).await?;
+    tx.commit().await?;
+    // The announcement reaches this process too, but only in a moment.
+    app.identities.end(session.id);
+    Ok(())
+}
+
+async fn note_failure(app: &App, account: &Account, origin: &Origin, now: Timestamp) -> Result<()> {
+    let Some(membership) = &account.membership else { return Ok(()) };
+    let entry = AuditEntry {
+        event: AuditEvent::SecurityLoginFailed,
+        user_id: Some(account.user.id),
+        description: "Sign-in with a wrong password".into(),
+        metadata: json!({}),
+    };
+    let mut tx = app.store.system(SystemTask::SignIn).await?;
+    audit(app, &mut *tx, membership.organization.id, &entry, origin, now).await?;
+    tx.commit().await
+}
+
+async fn audit(
+    app: &App,
+    tx: &mut dyn SystemTx,
+    organization: OrganizationId,
+    entry: &AuditEntry,
+    origin: &Origin,
+    now: Timestamp,
+) -> Result<()> {
+    let id = AuditLogId(app.random.uuid());
+    tx.audit().insert(organization, id, entry, &origin.request_id, now).await
+}
+
+fn new_token(app: &App, session: SessionId, now: Timestamp) -> RefreshToken {
+    let id = RefreshTokenId(app.random.uuid());
+    RefreshToken {
+        id,
+        session_id: session,
+        token_hash: app.tokens.sha256(refresh_token(app, id).as_bytes()),
+        created_at: now,
+        expires_at: now + delta(app.config.identity.refresh_token_ttl),
+        rotation: None,
+    }
+}
+
+/// Derived from its id, so that a successor can be handed out again without being stored in clear.
+fn refresh_token(app: &App, id: RefreshTokenId) -> String {
+    URL_SAFE_NO_PAD.encode(app.tokens.mac("refresh token", id.0.as_bytes()))
+}
+
+fn hash_of(app: &App, token: &SecretString) -> [u8; 32] {
+    app.tokens.sha256(secrecy::ExposeSecret::expose_secret(token).as_bytes())
+}
+
+/// The same arguments give the same pair to the letter.
+fn token_response(
+    app: &App,
+    account: &Account,
+    session: SessionId,
+    token: RefreshTokenId,
+    issued_at: Timestamp,
+) -> Result<TokenResponse> {
+    let Some(membership) = &account.membership else { return Err(Error::Forbidden { code: Code::NoOrganization }) };
+    let expires_in = delta(app.config.identity.access_token_ttl).num_seconds();
+    let issued = issued_at.timestamp();
+    let claims = Claims {
+        iss: app.tokens.issuer().to_owned(),
+        aud: AUDIENCE.to_owned(),
+        sub: account.user.id,
+        sid: session,
+        jti: token.to_string(),
+        org_id: membership.organization.id,
+        email: account.user.email.clone(),
+        email_verified: account.user.email_verified,
+        given_name: account.user.first_name.clone(),
+        family_name: account.user.last_name.clone(),
+        roles: role_names(account),
+        amr: vec!["pwd".to_owned()],
+        iat: issued,
+        nbf: issued,
+        exp: issued + expires_in,
+    };
+    Ok(TokenResponse {
+        access_token: app.tokens.sign(&claims)?,
+        refresh_token: refresh_token(app, token),
+        token_type: "Bearer",
+        expires_in,
+    })
+}
+
+fn delta(duration: std::time::Duration) -> TimeDelta {
+    TimeDelta::from_std(duration).unwrap_or(TimeDelta::MAX)
+}

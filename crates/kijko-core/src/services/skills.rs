@@ -1,0 +1,70 @@
+//! Skills: create, read, change, delete.
+
+use crate::app::App;
+use crate::context::{Permission, TenantContext};
+use crate::domain::events::Event;
+use crate::domain::executions::{Ending, ExecutionStatus, Failure, FailureCode, Outcome};
+use crate::domain::ids::SkillId;
+use crate::domain::page::{Listed, Page};
+use crate::domain::skills::{NewSkill, Skill, SkillFilter, SkillPatch};
+use crate::error::{Code, Error, Result};
+use crate::ports::executions::Transition;
+
+/// Refuses with `VALIDATION_ERROR`, `SKILL_NAME_EXISTS`.
+pub async fn create(app: &App, ctx: &TenantContext, new: NewSkill) -> Result<Skill> {
+    ctx.require(Permission::UseSkills)?;
+    let skill = new.into_skill(SkillId(app.random.uuid()), ctx.user_id(), app.clock.now())?;
+    let mut tx = app.store.tenant(ctx).await?;
+    tx.skills().insert(&skill).await?;
+    tx.commit().await?;
+    Ok(skill)
+}
+
+/// Refuses with `SKILL_NOT_FOUND`.
+pub async fn get(app: &App, ctx: &TenantContext, id: SkillId) -> Result<Skill> {
+    ctx.require(Permission::ReadSkills)?;
+    let mut tx = app.store.tenant(ctx).await?;
+    tx.skills().find(id).await?.ok_or(Error::not_found(Code::SkillNotFound))
+}
+
+/// The caller's own skills, in a stable order.
+pub async fn list(app: &App, ctx: &TenantContext, filter: &SkillFilter, page: Page) -> Result<Listed<Skill>> {
+    ctx.require(Permission::ReadSkills)?;
+    let mut tx = app.store.tenant(ctx).await?;
+    tx.skills().list(filter, page).await
+}
+
+/// Changes what the patch names. Runs that have started keep the definition they started with.
+/// Refuses with `SKILL_NOT_FOUND`, `VALIDATION_ERROR`, `SKILL_NAME_EXISTS`.
+pub async fn update(app: &App, ctx: &TenantContext, id: SkillId, patch: SkillPatch) -> Result<Skill> {
+    ctx.require(Permission::UseSkills)?;
+    let mut tx = app.store.tenant(ctx).await?;
+    let skill = tx.skills().find_for_update(id).await?.ok_or(Error::not_found(Code::SkillNotFound))?;
+    let skill = patch.apply(skill, app.clock.now())?;
+    tx.skills().update(&skill).await?;
+    tx.commit().await?;
+    Ok(skill)
+}
+
+/// Deletes the skill and cancels its waiting and running executions; the history stays.
+/// Refuses with `SKILL_NOT_FOUND`.
+pub async fn delete(app: &App, ctx: &TenantContext, id: SkillId) -> Result<()> {
+    ctx.require(Permission::UseSkills)?;
+    let mut tx = app.store.tenant(ctx).await?;
+    tx.skills().find(id).await?.ok_or(Error::not_found(Code::SkillNotFound))?;
+    let failure = Failure::new(FailureCode::SkillDeleted, "The skill was deleted");
+    let end = Transition::End {
+        from: &[ExecutionStatus::Pending, ExecutionStatus::Running],
+        ending: Ending { outcome: Outcome::Cancelled(failure), call: None },
+    };
+    // Executions before the skill: a worker that completes one locks them in the same order.
+    for execution_id in tx.executions().active_of(id).await? {
+        if tx.executions().change(execution_id, &end, app.clock.now()).await? {
+            tx.announce(&Event::ExecutionEnded { execution_id }).await?;
+        }
+    }
+    if !tx.skills().delete(id).await? {
+        return Err(Error::not_found(Code::SkillNotFound));
+    }
+    tx.commit().await
+}

@@ -1,0 +1,75 @@
+//! Runs jobs: one `match` over what a job can be.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio_util::sync::CancellationToken;
+
+use crate::app::App;
+use crate::domain::jobs::Job;
+use crate::error::Result;
+use crate::ports::jobs::JobHandler;
+use crate::services::{identity, runs};
+
+/// Between two looks for runs that were lost.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Works until told to stop. Then no job is begun any more; those that run get the grace period, and are ended as
+/// lost after that. Any number of processes may work at the same time.
+pub async fn run(app: &App, stop: CancellationToken) -> Result<()> {
+    let abandon = CancellationToken::new();
+    let worker = Arc::new(Worker { app: app.clone(), abandon: abandon.clone() });
+    let grace = async {
+        stop.cancelled().await;
+        tokio::time::sleep(app.config.http.shutdown_grace).await;
+        abandon.cancel();
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        result = app.jobs.run(worker, stop.clone()) => result,
+        () = sweep_regularly(app) => Ok(()),
+        () = grace => Ok(()),
+    }
+}
+
+/// Runs what is ready and returns; for tests and for emptying a queue by hand.
+pub async fn run_ready(app: &App) -> Result<()> {
+    runs::sweep(app).await?;
+    app.jobs.run_ready(Arc::new(Worker { app: app.clone(), abandon: CancellationToken::new() })).await
+}
+
+async fn sweep_regularly(app: &App) {
+    let mut interval = tokio::time::interval(SWEEP_INTERVAL);
+    loop {
+        interval.tick().await;
+        match runs::sweep(app).await {
+            Ok(0) => {}
+            Ok(touched) => tracing::info!(touched, "runs without a worker were ended or enqueued again"),
+            Err(error) => tracing::warn!(error = error.internal_text(), "the sweep failed; it will be tried again"),
+        }
+    }
+}
+
+struct Worker {
+    app: App,
+    abandon: CancellationToken,
+}
+
+impl std::fmt::Debug for Worker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Worker")
+    }
+}
+
+#[async_trait]
+impl JobHandler for Worker {
+    async fn handle(&self, job: Job) -> Result<()> {
+        match job {
+            Job::RunExecution { organization_id, user_id, execution_id } => {
+                let ctx = identity::for_job(organization_id, user_id, format!("run-{execution_id}"));
+                runs::run(&self.app, &ctx, execution_id, &self.abandon).await
+            }
+        }
+    }
+}

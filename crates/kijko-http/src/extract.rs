@@ -1,0 +1,222 @@
+//! What handlers take: who is calling, and what they sent.
+
+use std::str::FromStr;
+use std::sync::Arc;
+
+use axum::extract::{FromRequest, FromRequestParts, Path, Request};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode, header};
+use bytes::Bytes;
+use kijko_core::domain::ids::{ExecutionId, SkillId};
+use kijko_core::services::identity::Identity;
+use kijko_core::services::sessions::Origin;
+use kijko_core::{AuthReason, Code, Error, TenantContext};
+
+use serde::de::DeserializeOwned;
+
+use crate::problem::Problem;
+
+/// The id of this request, in every log line and reply.
+#[derive(Clone, Debug)]
+pub struct RequestId(pub String);
+
+/// A member of an organisation; the key to its data.
+pub struct Caller(pub TenantContext);
+
+/// A person who signed in, whether or not they belong to an organisation.
+pub struct SignedIn(pub Arc<Identity>);
+
+impl<S: Sync> FromRequestParts<S> for SignedIn {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let identity = parts.extensions.get::<Arc<Identity>>().cloned();
+        identity.map(Self).ok_or_else(|| Error::unauthenticated(AuthReason::Missing).into())
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let SignedIn(identity) = SignedIn::from_request_parts(parts, state).await?;
+        Ok(Self(identity.context(&request_id(parts))?))
+    }
+}
+
+/// Where a sign-in comes from.
+pub struct From(pub Origin);
+
+impl<S: Sync> FromRequestParts<S> for From {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let user_agent = parts.headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
+        Ok(Self(Origin { request_id: request_id(parts), user_agent: user_agent.map(str::to_owned) }))
+    }
+}
+
+fn request_id(parts: &Parts) -> String {
+    parts.extensions.get::<RequestId>().map_or_else(String::new, |id| id.0.clone())
+}
+
+/// The token of `Authorization: Bearer …`. None when there is no such header, or it is of another kind.
+pub fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = value.split_once(' ')?;
+    let token = token.trim();
+    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
+}
+
+/// What a path names. What is no UUID is no row of ours: 404, with the code of the thing.
+pub struct Id<T>(pub T);
+
+pub trait Entity: FromStr {
+    const NOT_FOUND: Code;
+}
+
+impl Entity for SkillId {
+    const NOT_FOUND: Code = Code::SkillNotFound;
+}
+
+impl Entity for ExecutionId {
+    const NOT_FOUND: Code = Code::ExecutionNotFound;
+}
+
+impl<T: Entity, S: Send + Sync> FromRequestParts<S> for Id<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let path = Path::<String>::from_request_parts(parts, state).await.ok();
+        let id = path.and_then(|Path(text)| text.parse().ok());
+        id.map(Id).ok_or_else(|| Error::not_found(T::NOT_FOUND).into())
+    }
+}
+
+/// A JSON object. Refuses with 400, 413, 415 and 422, naming the member.
+pub struct Json<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        if !is_json(request.headers()) {
+            return Err(Problem::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                Code::UnsupportedMediaType,
+                "Send the body as JSON, with Content-Type: application/json",
+            ));
+        }
+        parse(&body(request, state).await?).map(Json)
+    }
+}
+
+/// The same where a body may be left out.
+pub struct OptionalJson<T>(pub T);
+
+impl<T: DeserializeOwned + Default, S: Send + Sync> FromRequest<S> for OptionalJson<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let json = is_json(request.headers());
+        let bytes = body(request, state).await?;
+        match bytes.trim_ascii().is_empty() {
+            true => Ok(Self(T::default())),
+            false if json => parse(&bytes).map(Self),
+            false => Err(Problem::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                Code::UnsupportedMediaType,
+                "Send the body as JSON, with Content-Type: application/json",
+            )),
+        }
+    }
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let media_type = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    media_type == "application/json" || (media_type.starts_with("application/") && media_type.ends_with("+json"))
+}
+
+async fn body<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Problem> {
+    Bytes::from_request(request, state).await.map_err(|rejection| match rejection.into_response_status() {
+        StatusCode::PAYLOAD_TOO_LARGE => Problem::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            Code::PayloadTooLarge,
+            "The body is larger than this server accepts",
+        ),
+        _ => Problem::new(StatusCode::BAD_REQUEST, Code::InvalidJson, "The body could not be read"),
+    })
+}
+
+trait RejectionStatus {
+    fn into_response_status(self) -> StatusCode;
+}
+
+impl<R: axum::response::IntoResponse> RejectionStatus for R {
+    fn into_response_status(self) -> StatusCode {
+        self.into_response().status()
+    }
+}
+
+fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    let invalid = |detail: String| Problem::new(StatusCode::BAD_REQUEST, Code::InvalidJson, detail);
+    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    let parsed = serde_path_to_error::deserialize(&mut deserializer);
+    match parsed {
+        Err(error) if !error.inner().is_data() => {
+            let at = (error.inner().line(), error.inner().column());
+            Err(invalid(format!("The body is not valid JSON: see line {}, column {}", at.0, at.1)))
+        }
+        // A struct could be read from an array too; the contract knows objects only.
+        _ if !bytes.trim_ascii_start().starts_with(b"{") => {
+            Err(Error::invalid("body", "type", "The body must be a JSON object").into())
+        }
+        Err(error) => {
+            let path = error.path().to_string();
+            Err(mistake(&path, &error.into_inner().to_string()).into())
+        }
+        Ok(value) => {
+            deserializer.end().map_err(|_| invalid("The body has something after its JSON object".into()))?;
+            Ok(value)
+        }
+    }
+}
+
+/// The query of a list.
+pub struct Query<T>(pub T);
+
+impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Query<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let pairs = form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes());
+        let deserializer = serde_urlencoded::Deserializer::new(pairs);
+        serde_path_to_error::deserialize(deserializer).map(Self).map_err(|error| {
+            let path = error.path().to_string();
+            mistake(&path, &error.into_inner().to_string()).into()
+        })
+    }
+}
+
+/// What the parser says, as the field and the rule.
+fn mistake(path: &str, message: &str) -> Error {
+    let message = message.split(" at line ").next().unwrap_or(message);
+    let quoted = || message.split('`').nth(1).unwrap_or_default();
+    let inside = |member: &str| match path {
+        "." | "" => member.to_owned(),
+        _ if path.ends_with(member) => path.to_owned(),
+        _ => format!("{path}.{member}"),
+    };
+    if message.starts_with("missing field") {
+        let field = inside(quoted());
+        return Error::invalid(&field, "required", format!("{field} is required"));
+    }
+    if message.starts_with("duplicate field") {
+        let field = inside(quoted());
+        return Error::invalid(&field, "unique", format!("{field} is given twice"));
+    }
+    let field = if matches!(path, "." | "") { "body" } else { path };
+    let code = if message.starts_with("unknown variant") { "format" } else { "type" };
+    Error::invalid(field, code, format!("{field}: {message}"))
+}

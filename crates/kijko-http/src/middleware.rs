@@ -1,0 +1,188 @@
+//! The stack around every handler, in order, in one function.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use kijko_core::config::Environment;
+use kijko_core::services::identity::{self, Identity};
+use kijko_core::{App, Code};
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::cors::{AllowOrigin, CorsLayer};
+
+use crate::extract::{RequestId, bearer};
+use crate::problem::Problem;
+use crate::router::PUBLIC;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const PROCESS_TIME: HeaderName = HeaderName::from_static("x-process-time");
+
+/// Outermost first: request id, timing and log; headers; panic guard; CORS; body limit; time limit;
+/// authentication, which denies by default; handler.
+pub fn stack(router: Router<App>, app: &App) -> Router<App> {
+    router
+        .layer(from_fn_with_state(app.clone(), authenticate))
+        .layer(from_fn_with_state(app.clone(), limit_time))
+        .layer(DefaultBodyLimit::max(app.config().http.body_limit_bytes))
+        .layer(cors(app))
+        .layer(from_fn(drop_empty_cors))
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn_with_state(app.clone(), harden))
+        .layer(from_fn_with_state(app.clone(), observe))
+}
+
+/// Gives the request an id and the reply its headers, writes the body of a refusal, and logs one line.
+async fn observe(State(app): State<App>, mut request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let id = request_id(&app, &request);
+    request.extensions_mut().insert(RequestId(id.clone()));
+    let method = request.method().clone();
+    let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
+
+    let mut response = next.run(request).await;
+    let identity = response.extensions_mut().remove::<Arc<Identity>>();
+    let problem = response.extensions_mut().remove::<Problem>();
+    if let Some(problem) = &problem {
+        let headers = std::mem::take(response.headers_mut());
+        response = problem.clone().into_reply(&id);
+        let written = std::mem::replace(response.headers_mut(), headers);
+        response.headers_mut().extend(written);
+    }
+    let elapsed = started.elapsed();
+    let duration_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+    if let Ok(value) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert(REQUEST_ID, value);
+    }
+    if let Ok(value) = HeaderValue::try_from(format!("{duration_ms}ms")) {
+        response.headers_mut().insert(PROCESS_TIME, value);
+    }
+    log(&Line { id, method, route, status: response.status(), duration_ms, identity, problem });
+    response
+}
+
+/// The caller's id where it is harmless, else one of ours.
+fn request_id(app: &App, request: &Request) -> String {
+    let given = request.headers().get(REQUEST_ID).and_then(|value| value.to_str().ok());
+    let harmless = |text: &&str| {
+        (1..=128).contains(&text.len())
+            && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+    };
+    given.filter(harmless).map_or_else(|| app.new_request_id(), str::to_owned)
+}
+
+struct Line {
+    id: String,
+    method: Method,
+    /// The template, never the path: an id in a log line is an index for whoever reads it.
+    route: Option<String>,
+    status: StatusCode,
+    duration_ms: u64,
+    identity: Option<Arc<Identity>>,
+    problem: Option<Problem>,
+}
+
+fn log(line: &Line) {
+    let path = line.route.as_deref().unwrap_or("-");
+    let user_id = line.identity.as_ref().map(|identity| identity.account.user.id.to_string());
+    let membership = line.identity.as_ref().and_then(|identity| identity.account.membership.as_ref());
+    let org_id = membership.map(|membership| membership.organization.id.to_string());
+    let error_code = line.problem.as_ref().map(|problem| problem.code().as_str());
+    let (request_id, method, status) = (line.id.as_str(), line.method.as_str(), line.status.as_u16());
+    let duration_ms = line.duration_ms;
+    if let Some(internal) = line.problem.as_ref().and_then(Problem::internal) {
+        tracing::error!(request_id, error_code, error = internal, "request failed");
+    }
+    let is_probe = path == "/" || path.starts_with("/health");
+    if duration_ms > 1000 {
+        tracing::warn!(request_id, method, path, duration_ms, "slow request");
+    }
+    if is_probe {
+        tracing::debug!(request_id, method, path, status, duration_ms, "request");
+    } else {
+        tracing::info!(request_id, method, path, status, duration_ms, user_id, org_id, error_code, "request");
+    }
+}
+
+/// Headers that every reply carries.
+async fn harden(State(app): State<App>, request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    if app.config().environment != Environment::Local {
+        let year = HeaderValue::from_static("max-age=31536000; includeSubDomains");
+        headers.insert(header::STRICT_TRANSPORT_SECURITY, year);
+    }
+    response
+}
+
+fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
+    let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
+    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+    tracing::error!(panic = text, "a handler panicked");
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, Code::InternalError, Code::InternalError.title()).into_response()
+}
+
+fn cors(app: &App) -> CorsLayer {
+    let origins = app.config().http.cors_origins.iter().filter_map(|origin| HeaderValue::from_str(origin).ok());
+    let exposed = ["x-request-id", "x-process-time", "x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"];
+    CorsLayer::new()
+        .allow_origin(AllowOrigin::list(origins))
+        .allow_credentials(true)
+        .allow_methods([Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS])
+        .allow_headers([
+            header::AUTHORIZATION,
+            header::CONTENT_TYPE,
+            REQUEST_ID,
+            HeaderName::from_static("idempotency-key"),
+        ])
+        .expose_headers(
+            exposed.map(HeaderName::from_static).into_iter().chain([header::RETRY_AFTER]).collect::<Vec<_>>(),
+        )
+        .max_age(std::time::Duration::from_secs(600))
+}
+
+/// An origin that is not on the list learns nothing, not even which headers we would allow.
+async fn drop_empty_cors(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    if !response.headers().contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN) {
+        let names = response.headers().keys().filter(|name| name.as_str().starts_with("access-control-"));
+        for name in names.cloned().collect::<Vec<_>>() {
+            response.headers_mut().remove(name);
+        }
+    }
+    response
+}
+
+/// Dropping the handler is safe: what it had not committed is rolled back.
+async fn limit_time(State(app): State<App>, request: Request, next: Next) -> Response {
+    let limit = app.config().http.request_timeout;
+    let answer = tokio::time::timeout(limit, next.run(request)).await;
+    answer.unwrap_or_else(|_| {
+        let detail = format!("The request took longer than {} seconds", limit.as_secs());
+        Problem::new(StatusCode::GATEWAY_TIMEOUT, Code::UpstreamTimeout, detail).into_response()
+    })
+}
+
+/// Whoever is not on the public list must say who they are. A path that leads nowhere needs no credential.
+async fn authenticate(State(app): State<App>, mut request: Request, next: Next) -> Response {
+    let route = request.extensions().get::<MatchedPath>();
+    let is_public = route.is_none_or(|route| PUBLIC.contains(&(request.method().as_str(), route.as_str())));
+    if is_public {
+        return next.run(request).await;
+    }
+    match identity::authenticate(&app, bearer(request.headers())).await {
+        Ok(identity) => {
+            request.extensions_mut().insert(identity.clone());
+            let mut response = next.run(request).await;
+            response.extensions_mut().insert(identity);
+            response
+        }
+        Err(error) => Problem::from(error).into_response(),
+    }
+}

@@ -1,0 +1,123 @@
+//! What an error looks like on the wire: RFC 9457, and the members that the front end reads.
+//! The only file that maps an error to a status.
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use kijko_core::{Code, Error, Violation};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+/// An error on its way out. The middleware adds the request id, logs it once, and writes the body.
+#[derive(Clone, Debug)]
+pub struct Problem {
+    status: StatusCode,
+    code: Code,
+    detail: String,
+    field: Option<String>,
+    details: Option<Value>,
+    internal: Option<String>,
+}
+
+/// The body of every reply that is not a success.
+#[derive(Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ProblemBody {
+    /// `https://kijko.nl/problems/<code in lower-kebab-case>`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// A short fixed text per code.
+    pub title: String,
+    pub status: u16,
+    /// A sentence about this occurrence, for people.
+    pub detail: String,
+    /// What happened, UPPER_SNAKE, for programs.
+    pub code: String,
+    /// The same as `detail`.
+    pub message: String,
+    /// The first offending member of the request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub field: Option<String>,
+    /// For validation: `errors`, one entry of field, message and code per offending member.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub details: Option<Value>,
+    /// The same as the header `X-Request-ID`.
+    pub request_id: String,
+}
+
+impl Problem {
+    /// A refusal that only HTTP knows.
+    pub fn new(status: StatusCode, code: Code, detail: impl Into<String>) -> Self {
+        Self { status, code, detail: detail.into(), field: None, details: None, internal: None }
+    }
+
+    pub fn code(&self) -> Code {
+        self.code
+    }
+
+    /// For the log alone.
+    pub fn internal(&self) -> Option<&str> {
+        self.internal.as_deref()
+    }
+
+    /// The reply as the client gets it.
+    pub fn into_reply(self, request_id: &str) -> Response {
+        let body = ProblemBody {
+            kind: format!("https://kijko.nl/problems/{}", self.code.as_str().to_lowercase().replace('_', "-")),
+            title: self.code.title().to_owned(),
+            status: self.status.as_u16(),
+            message: self.detail.clone(),
+            detail: self.detail,
+            code: self.code.as_str().to_owned(),
+            field: self.field,
+            details: self.details,
+            request_id: request_id.to_owned(),
+        };
+        let mut response = (self.status, Json(body)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if self.code == Code::Unauthenticated {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        let internal = error.internal_text();
+        let detail = error.to_string();
+        let (status, field, details) = match &error {
+            Error::Invalid { violations, .. } => {
+                (StatusCode::UNPROCESSABLE_ENTITY, first_field(violations), Some(json!({ "errors": violations })))
+            }
+            Error::Unauthenticated { reason, .. } => {
+                (StatusCode::UNAUTHORIZED, None, reason.map(|reason| json!({ "reason": reason.as_str() })))
+            }
+            Error::Forbidden { .. } => (StatusCode::FORBIDDEN, None, None),
+            Error::NotFound { .. } => (StatusCode::NOT_FOUND, None, None),
+            Error::Conflict { field, details, .. } => (StatusCode::CONFLICT, field.map(str::to_owned), details.clone()),
+            Error::LimitReached { limit, used, .. } => {
+                (StatusCode::TOO_MANY_REQUESTS, None, Some(json!({ "limit": limit, "used": used })))
+            }
+            Error::Unavailable { .. } => (StatusCode::SERVICE_UNAVAILABLE, None, None),
+            Error::Internal { .. } => (StatusCode::INTERNAL_SERVER_ERROR, None, None),
+        };
+        Self { status, code: error.code(), detail, field, details, internal }
+    }
+}
+
+fn first_field(violations: &[Violation]) -> Option<String> {
+    violations.first().map(|violation| violation.field.clone())
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut response = self.status.into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+pub type Reply<T> = Result<T, Problem>;

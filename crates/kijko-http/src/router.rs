@@ -1,0 +1,76 @@
+//! Every route of the system, on one page. The path stands with its handler; here it is a comment, and the OpenAPI
+//! document is made of the same lines, so that no route can be missing from it.
+
+use axum::Router;
+use axum::http::StatusCode;
+use kijko_core::{App, Code};
+use tower_http::normalize_path::NormalizePath;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::problem::Problem;
+use crate::routes::{auth, docs, executions, health, skills, well_known};
+use crate::{middleware, openapi};
+
+/// Routes that need no credential; everything else does. Logout finds out by itself who is leaving, since it also
+/// takes an expired token.
+pub const PUBLIC: &[(&str, &str)] = &[
+    ("GET", "/"),
+    ("GET", "/health"),
+    ("GET", "/health/ready"),
+    ("GET", "/healthz"),
+    ("GET", "/healthz/db"),
+    ("GET", "/info"),
+    ("GET", "/.well-known/jwks.json"),
+    ("GET", "/.well-known/openid-configuration"),
+    ("POST", "/api/v1/auth/signup"),
+    ("POST", "/api/v1/auth/login"),
+    ("POST", "/api/v1/auth/refresh"),
+    ("POST", "/api/v1/auth/logout"),
+];
+
+#[rustfmt::skip]
+fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::with_openapi(openapi::document())
+        .routes(routes!(health::root))                                     // GET /
+        .routes(routes!(health::live))                                     // GET /health
+        .routes(routes!(health::ready))                                    // GET /health/ready
+        .routes(routes!(health::live_alias))                               // GET /healthz
+        .routes(routes!(health::database))                                 // GET /healthz/db
+        .routes(routes!(health::info))                                     // GET /info
+        .routes(routes!(well_known::jwks))                                 // GET /.well-known/jwks.json
+        .routes(routes!(well_known::openid_configuration))                 // GET /.well-known/openid-configuration
+
+        .routes(routes!(auth::signup))                                     // POST /api/v1/auth/signup
+        .routes(routes!(auth::login))                                      // POST /api/v1/auth/login
+        .routes(routes!(auth::refresh))                                    // POST /api/v1/auth/refresh
+        .routes(routes!(auth::logout))                                     // POST /api/v1/auth/logout
+        .routes(routes!(auth::me))                                         // GET /api/v1/auth/me
+
+        .routes(routes!(skills::list, skills::create))                     // GET POST /api/v1/skills
+        .routes(routes!(skills::get, skills::update, skills::patch, skills::delete)) // GET PUT PATCH DELETE /api/v1/skills/{id}
+        .routes(routes!(executions::execute))                              // POST /api/v1/skills/{id}/execute
+
+        .routes(routes!(executions::list))                                 // GET /api/v1/executions
+        .routes(routes!(executions::get))                                  // GET /api/v1/executions/{id}
+        .routes(routes!(executions::cancel))                               // POST /api/v1/executions/{id}/cancel
+}
+
+/// The whole server. `/x` and `/x/` are the same resource.
+pub fn router(app: &App) -> Router {
+    let (api, document) = routes().split_for_parts();
+    let api = api
+        .fallback(|| async { Problem::new(StatusCode::NOT_FOUND, Code::NotFound, "There is nothing at this path") })
+        .method_not_allowed_fallback(|| async {
+            Problem::new(StatusCode::METHOD_NOT_ALLOWED, Code::MethodNotAllowed, "This path has no such method")
+        });
+    let api = middleware::stack(api, app).with_state(app.clone());
+    // The documentation's own pages live below a slash, so they stay outside.
+    let docs = if app.config().http.docs_enabled { docs::router(document) } else { Router::new() };
+    docs.fallback_service(NormalizePath::trim_trailing_slash(api))
+}
+
+/// The OpenAPI document, made of the routes above.
+pub fn document() -> utoipa::openapi::OpenApi {
+    routes().into_openapi()
+}

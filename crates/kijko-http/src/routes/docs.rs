@@ -1,0 +1,24 @@
+//! The documentation of the interface: Swagger UI, ReDoc, and the document that both read. Nothing is loaded from
+//! another host.
+
+use axum::Router;
+use axum::http::header;
+use axum::response::Html;
+use axum::routing::get;
+use utoipa::openapi::OpenApi;
+use utoipa_swagger_ui::SwaggerUi;
+
+/// ReDoc's bundle, compressed as it was when it was added; see `assets/README.md`.
+const REDOC: &[u8] = include_bytes!("../../assets/redoc.standalone.js.gz");
+
+const REDOC_PAGE: &str = "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>Kijko API</title>\
+    <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"></head><body style=\"margin:0\">\
+    <redoc spec-url=\"/openapi.json\"></redoc><script src=\"/redoc/redoc.js\"></script></body></html>";
+
+pub fn router(document: OpenApi) -> Router {
+    let script = [(header::CONTENT_TYPE, "text/javascript; charset=utf-8"), (header::CONTENT_ENCODING, "gzip")];
+    Router::new()
+        .merge(SwaggerUi::new("/docs").url("/openapi.json", document))
+        .route("/redoc", get(|| async { Html(REDOC_PAGE) }))
+        .route("/redoc/redoc.js", get(move || async move { (script, REDOC) }))
+}

@@ -1,0 +1,8 @@
+//! One function per verb: extract, call, answer.
+
+pub mod auth;
+pub mod docs;
+pub mod executions;
+pub mod health;
+pub mod skills;
+pub mod well_known;

@@ -1,0 +1,121 @@
+//! Skills.
+
+use axum::Json as Body;
+use axum::extract::State;
+use axum::http::{HeaderName, StatusCode, header};
+use kijko_core::App;
+use kijko_core::domain::ids::SkillId;
+use kijko_core::domain::page::Page;
+use kijko_core::domain::skills::{NewSkill, Skill, SkillCategory, SkillFilter, SkillPatch, SkillSort};
+use kijko_core::services::skills;
+use serde::{Deserialize, Serialize};
+
+use crate::extract::{Caller, Id, Json, Query};
+use crate::problem::{ProblemBody, Reply};
+
+#[derive(Deserialize, utoipa::IntoParams)]
+#[serde(rename_all = "camelCase")]
+#[into_params(parameter_in = Query)]
+pub struct SkillsQuery {
+    /// One category, or several separated by commas.
+    category: Option<String>,
+    #[serde(alias = "is_active")]
+    is_active: Option<bool>,
+    /// Part of the name or the description, ignoring case.
+    search: Option<String>,
+    /// Counted from 1.
+    page: Option<u32>,
+    /// 1 to 100; 20 when absent.
+    #[serde(alias = "page_size")]
+    page_size: Option<u32>,
+    sort: Option<SkillSort>,
+}
+
+/// A page of skills.
+#[derive(Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SkillsPage {
+    skills: Vec<Skill>,
+    total: u64,
+    page: u64,
+    page_size: u32,
+    has_more: bool,
+}
+
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct Success {
+    pub success: bool,
+}
+
+/// Your skills
+#[utoipa::path(get, path = "/api/v1/skills", tag = "skills", params(SkillsQuery),
+    responses((status = 200, body = SkillsPage), (status = "default", body = ProblemBody)))]
+pub async fn list(
+    State(app): State<App>,
+    Caller(ctx): Caller,
+    Query(query): Query<SkillsQuery>,
+) -> Reply<Body<SkillsPage>> {
+    let page = Page::numbered(query.page, query.page_size)?;
+    let filter = SkillFilter {
+        categories: SkillCategory::parse_list(query.category.as_deref().unwrap_or_default())?,
+        is_active: query.is_active,
+        search: query.search.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty()),
+        sort: query.sort.unwrap_or_default(),
+    };
+    let listed = skills::list(&app, &ctx, &filter, page).await?;
+    Ok(Body(SkillsPage {
+        skills: listed.rows,
+        total: listed.total,
+        page: page.number(),
+        page_size: page.limit(),
+        has_more: page.has_more(listed.total),
+    }))
+}
+
+/// Create a skill
+#[utoipa::path(post, path = "/api/v1/skills", tag = "skills", request_body = NewSkill,
+    responses((status = 201, body = Skill), (status = "default", body = ProblemBody)))]
+pub async fn create(
+    State(app): State<App>,
+    Caller(ctx): Caller,
+    Json(new): Json<NewSkill>,
+) -> Reply<(StatusCode, [(HeaderName, String); 1], Body<Skill>)> {
+    let skill = skills::create(&app, &ctx, new).await?;
+    Ok((StatusCode::CREATED, [(header::LOCATION, format!("/api/v1/skills/{}", skill.id))], Body(skill)))
+}
+
+/// One skill
+#[utoipa::path(get, path = "/api/v1/skills/{id}", tag = "skills", params(("id" = SkillId, Path)),
+    responses((status = 200, body = Skill), (status = "default", body = ProblemBody)))]
+pub async fn get(State(app): State<App>, Caller(ctx): Caller, Id(id): Id<SkillId>) -> Reply<Body<Skill>> {
+    Ok(Body(skills::get(&app, &ctx, id).await?))
+}
+
+/// Change a skill; what you leave out keeps its value
+#[utoipa::path(put, path = "/api/v1/skills/{id}", tag = "skills", params(("id" = SkillId, Path)),
+    request_body = SkillPatch,
+    responses((status = 200, body = Skill), (status = "default", body = ProblemBody)))]
+pub async fn update(
+    State(app): State<App>,
+    Caller(ctx): Caller,
+    Id(id): Id<SkillId>,
+    Json(patch): Json<SkillPatch>,
+) -> Reply<Body<Skill>> {
+    Ok(Body(skills::update(&app, &ctx, id, patch).await?))
+}
+
+/// The same as PUT
+#[utoipa::path(patch, path = "/api/v1/skills/{id}", tag = "skills", params(("id" = SkillId, Path)),
+    request_body = SkillPatch,
+    responses((status = 200, body = Skill), (status = "default", body = ProblemBody)))]
+pub async fn patch(state: State<App>, caller: Caller, id: Id<SkillId>, patch: Json<SkillPatch>) -> Reply<Body<Skill>> {
+    update(state, caller, id, patch).await
+}
+
+/// Delete a skill; its executions stay, those that wait or run are cancelled
+#[utoipa::path(delete, path = "/api/v1/skills/{id}", tag = "skills", params(("id" = SkillId, Path)),
+    responses((status = 200, body = Success), (status = "default", body = ProblemBody)))]
+pub async fn delete(State(app): State<App>, Caller(ctx): Caller, Id(id): Id<SkillId>) -> Reply<Body<Success>> {
+    skills::delete(&app, &ctx, id).await?;
+    Ok(Body(Success { success: true }))
+}

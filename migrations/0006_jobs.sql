@@ -1,0 +1,47 @@
+-- The door between tenants and the job engine (schema `graphile_worker`, which its own migrations made before).
+--
+-- A tenant may enqueue for itself and nothing else: the function stamps organisation and user from the context.
+-- The system role runs the engine. New tables of a newer engine get no grants by themselves; add them here.
+
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA graphile_worker FROM PUBLIC;
+GRANT USAGE ON SCHEMA graphile_worker TO kijko_system;
+GRANT SELECT ON graphile_worker.migrations TO kijko_system;
+GRANT SELECT, INSERT, UPDATE, DELETE ON
+    graphile_worker._private_jobs, graphile_worker._private_job_queues, graphile_worker._private_tasks,
+    graphile_worker._private_workers, graphile_worker._private_job_retirements TO kijko_system;
+GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA graphile_worker TO kijko_system;
+CREATE POLICY kijko_system_all ON graphile_worker._private_jobs FOR ALL TO kijko_system
+    USING (true) WITH CHECK (true);
+CREATE POLICY kijko_system_all ON graphile_worker._private_job_queues FOR ALL TO kijko_system
+    USING (true) WITH CHECK (true);
+CREATE POLICY kijko_system_all ON graphile_worker._private_tasks FOR ALL TO kijko_system
+    USING (true) WITH CHECK (true);
+
+-- The name of the job that carries an execution: unique over all organisations, as the engine demands.
+CREATE FUNCTION app.execution_job_key(p_organization_id uuid, p_execution_id uuid) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN p_organization_id::text || ':execution:' || p_execution_id::text;
+GRANT EXECUTE ON FUNCTION app.execution_job_key TO kijko_system;
+
+-- Enqueues the run of an execution, in the caller's transaction. Doing it again is harmless: the key makes it
+-- one job, and the row decides who runs. The priority is the organisation's backlog, so that the first run of
+-- one organisation goes before the hundredth of another.
+CREATE FUNCTION app.enqueue_execution(p_execution_id uuid) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = ''
+AS $$
+DECLARE
+    v_backlog bigint;
+BEGIN
+    SELECT count(*) INTO v_backlog FROM public.skill_executions
+     WHERE organization_id = app.current_org() AND status IN ('pending', 'running');
+    PERFORM graphile_worker.add_jobs(ARRAY[ROW(
+        'kijko',
+        pg_catalog.json_build_object(
+            'kind', 'run_execution', 'organizationId', app.current_org(),
+            'userId', app.current_user_id(), 'executionId', p_execution_id),
+        NULL, NULL, 25::smallint,
+        app.execution_job_key(app.current_org(), p_execution_id),
+        least(v_backlog, 32000)::smallint, NULL)::graphile_worker.job_spec], true);
+END
+$$;
+GRANT EXECUTE ON FUNCTION app.enqueue_execution TO kijko_tenant;
