@@ -3,19 +3,32 @@
 -- A tenant may enqueue for itself and nothing else: the function stamps organisation and user from the context.
 -- The system role runs the engine. New tables of a newer engine get no grants by themselves; add them here.
 
+REVOKE ALL ON ALL TABLES IN SCHEMA graphile_worker FROM PUBLIC;
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA graphile_worker FROM PUBLIC;
 GRANT USAGE ON SCHEMA graphile_worker TO kijko_system;
-GRANT SELECT ON graphile_worker.migrations TO kijko_system;
-GRANT SELECT, INSERT, UPDATE, DELETE ON
-    graphile_worker._private_jobs, graphile_worker._private_job_queues, graphile_worker._private_tasks,
-    graphile_worker._private_workers, graphile_worker._private_job_retirements TO kijko_system;
-GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA graphile_worker TO kijko_system;
-CREATE POLICY kijko_system_all ON graphile_worker._private_jobs FOR ALL TO kijko_system
-    USING (true) WITH CHECK (true);
-CREATE POLICY kijko_system_all ON graphile_worker._private_job_queues FOR ALL TO kijko_system
-    USING (true) WITH CHECK (true);
-CREATE POLICY kijko_system_all ON graphile_worker._private_tasks FOR ALL TO kijko_system
-    USING (true) WITH CHECK (true);
+GRANT SELECT ON graphile_worker.migrations, graphile_worker._private_job_retirements TO kijko_system;
+GRANT SELECT, UPDATE, DELETE ON graphile_worker._private_jobs TO kijko_system;
+GRANT SELECT, UPDATE ON graphile_worker._private_job_queues TO kijko_system;
+GRANT SELECT, INSERT ON graphile_worker._private_tasks TO kijko_system;
+GRANT SELECT, INSERT, UPDATE, DELETE ON graphile_worker._private_workers TO kijko_system;
+GRANT EXECUTE ON FUNCTION
+    graphile_worker.worker_heartbeat, graphile_worker.worker_deregister, graphile_worker.list_stale_workers,
+    graphile_worker.list_orphan_locked_workers, graphile_worker.delete_stale_workers,
+    graphile_worker.recover_dead_worker_jobs, graphile_worker._private_return_jobs TO kijko_system;
+
+-- Never FORCE row security there: the function below works as the owner of those tables.
+DO $$
+DECLARE
+    v_table text;
+BEGIN
+    FOREACH v_table IN ARRAY ARRAY['migrations', '_private_jobs', '_private_job_queues', '_private_tasks',
+                                   '_private_workers', '_private_job_retirements'] LOOP
+        EXECUTE format('ALTER TABLE graphile_worker.%I ENABLE ROW LEVEL SECURITY', v_table);
+        EXECUTE format('CREATE POLICY kijko_system_all ON graphile_worker.%I FOR ALL TO kijko_system
+                        USING (true) WITH CHECK (true)', v_table);
+    END LOOP;
+END
+$$;
 
 -- The name of the job that carries an execution: unique over all organisations, as the engine demands.
 CREATE FUNCTION app.execution_job_key(p_organization_id uuid, p_execution_id uuid) RETURNS text

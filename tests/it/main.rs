@@ -1,1 +1,18 @@
+//! The behaviour of the whole, through HTTP, in one process and in parallel.
+#![expect(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "tests make ids, read the clock and may fail loudly"
+)]
 
+mod harness;
+
+mod access;
+mod auth;
+mod bad_input;
+mod embedded;
+mod executions;
+mod isolation;
+mod layers;
+mod openapi;
+mod skills;

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 
 use chrono::TimeDelta;
 
-pub use crate::adapters::postgres::embedded::{EmbeddedError, EmbeddedOptions, EmbeddedPostgres};
+pub use crate::adapters::postgres::embedded::{EmbeddedError, EmbeddedOptions, EmbeddedPostgres, default_data_dir};
 use crate::app::{App, StartError};
 use crate::config::Config;
 use crate::domain::time::{Timestamp, storable};

@@ -1,5 +1,6 @@
 //! Anthropic's Messages API. One call of `stream` is one request; nothing is tried again here.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -9,7 +10,7 @@ use reqwest::header::{HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, Response, redirect, retry};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use crate::config::ModelConfig;
@@ -17,11 +18,12 @@ use crate::domain::executions::{Failure, FailureCode};
 use crate::error::{Error, Result};
 use crate::ports::models::{ModelError, ModelEvent, ModelProvider, ModelRequest, ModelStream};
 
-const VERSION: &str = "2023-06-01";
 const MAX_ERROR_BODY_BYTES: usize = 64 << 10;
 const MAX_EVENT_BYTES: usize = 1 << 20;
 const MAX_TEXT_BYTES: usize = 8 << 20;
 const MAX_MESSAGE_CHARS: usize = 500;
+const PROMPT_TOKENS: [&str; 3] = ["input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens"];
+const COMPLETION_TOKENS: &str = "output_tokens";
 
 pub(crate) struct AnthropicProvider {
     client: Client,
@@ -50,7 +52,7 @@ fn headers(api_key: &SecretString) -> Result<HeaderMap> {
     key.set_sensitive(true);
     let mut headers = HeaderMap::new();
     headers.insert("x-api-key", key);
-    headers.insert("anthropic-version", HeaderValue::from_static(VERSION));
+    headers.insert("anthropic-version", HeaderValue::from_static("2023-06-01"));
     Ok(headers)
 }
 
@@ -155,7 +157,7 @@ fn take_data(line: &mut Vec<u8>, chunk: &mut Bytes) -> Result<Option<Vec<u8>>, M
 #[serde(tag = "type", rename_all = "snake_case")]
 enum Event {
     MessageStart {
-        message: Start,
+        message: Value,
     },
     /// A block begins or goes on.
     #[serde(rename = "content_block_start", alias = "content_block_delta")]
@@ -165,22 +167,18 @@ enum Event {
         piece: Piece,
     },
     MessageDelta {
-        delta: Stop,
-        usage: Option<Map<String, Value>>,
+        delta: Value,
+        #[serde(default)]
+        usage: Value,
     },
     MessageStop,
     /// The body of a refused call has this form, too.
     Error {
-        error: ProviderError,
+        error: Value,
     },
     /// `ping`, the end of a block, and whatever is added later.
     #[serde(other)]
     Other,
-}
-
-#[derive(Deserialize)]
-struct Start {
-    usage: Option<Map<String, Value>>,
 }
 
 #[derive(Deserialize)]
@@ -192,23 +190,10 @@ enum Piece {
     Other,
 }
 
-#[derive(Deserialize)]
-struct Stop {
-    stop_reason: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct ProviderError {
-    #[serde(rename = "type")]
-    kind: String,
-    #[serde(default)]
-    message: String,
-}
-
 /// What was heard of an answer so far.
 #[derive(Default)]
 struct Answer {
-    usage: Map<String, Value>,
+    usage: HashMap<&'static str, u64>,
     /// The last block that text came from.
     text_block: Option<u64>,
     text_bytes: usize,
@@ -219,11 +204,11 @@ struct Answer {
 impl Answer {
     fn hear(&mut self, event: Event) -> Result<Option<ModelEvent>, ModelError> {
         match event {
-            Event::MessageStart { message } => Ok(message.usage.map(|report| self.usage(report))),
+            Event::MessageStart { message } => Ok(Some(self.usage(&message["usage"]))),
             Event::Content { index, piece: Piece::Text { text } } => self.text(index, text),
             Event::MessageDelta { delta, usage } => {
-                self.is_refusal |= delta.stop_reason.as_deref() == Some("refusal");
-                Ok(usage.map(|report| self.usage(report)))
+                self.is_refusal |= delta["stop_reason"] == "refusal";
+                Ok(Some(self.usage(&usage)))
             }
             Event::MessageStop if self.is_refusal && self.text_block.is_none() => {
                 Err(error(FailureCode::ContentBlocked, "The model refused to answer", false))
@@ -232,7 +217,10 @@ impl Answer {
                 self.is_whole = true;
                 Ok(None)
             }
-            Event::Error { error } => Err(failure(status_of(&error.kind), &error.message)),
+            Event::Error { error } => {
+                let text = |name| error[name].as_str().unwrap_or_default();
+                Err(failure(status_of(text("type")), text("message")))
+            }
             Event::Content { piece: Piece::Other, .. } | Event::Other => Ok(None),
         }
     }
@@ -253,14 +241,16 @@ impl Answer {
         Ok(Some(ModelEvent::Text(text)))
     }
 
-    fn usage(&mut self, report: Map<String, Value>) -> ModelEvent {
+    fn usage(&mut self, report: &Value) -> ModelEvent {
         // A later report may leave out what an earlier one said.
-        self.usage.extend(report.into_iter().filter(|(_, count)| count.is_u64()));
-        let count = |name| self.usage.get(name).and_then(Value::as_u64);
-        let cached = [count("cache_creation_input_tokens"), count("cache_read_input_tokens")];
-        let prompt_tokens =
-            count("input_tokens").map(|uncached| cached.into_iter().flatten().fold(uncached, u64::saturating_add));
-        ModelEvent::Usage { prompt_tokens, completion_tokens: count("output_tokens") }
+        for name in PROMPT_TOKENS.into_iter().chain([COMPLETION_TOKENS]) {
+            self.usage.extend(report[name].as_u64().map(|count| (name, count)));
+        }
+        let prompt = PROMPT_TOKENS.iter().filter_map(|name| self.usage.get(name).copied());
+        ModelEvent::Usage {
+            prompt_tokens: prompt.reduce(u64::saturating_add),
+            completion_tokens: self.usage.get(COMPLETION_TOKENS).copied(),
+        }
     }
 }
 
@@ -296,7 +286,7 @@ async fn message_of(mut response: Response) -> Option<String> {
         body.extend_from_slice(&chunk);
     }
     match serde_json::from_slice(&body).ok()? {
-        Event::Error { error } => Some(error.message),
+        Event::Error { error } => error["message"].as_str().map(str::to_owned),
         _ => None,
     }
 }
@@ -306,7 +296,6 @@ fn status_of(kind: &str) -> u16 {
     match kind {
         "invalid_request_error" => 400,
         "authentication_error" => 401,
-        "billing_error" => 402,
         "permission_error" => 403,
         "not_found_error" => 404,
         "request_too_large" => 413,
@@ -329,7 +318,7 @@ fn failure(status: u16, message: &str) -> ModelError {
         413 => error(FailureCode::ApiError, "The request is too large for the model provider", false),
         429 => error(FailureCode::RateLimited, "The model provider limits how often it is called", true),
         500 => error(FailureCode::ApiError, "Something went wrong at the model provider", true),
-        502 | 503 | 504 | 529 => error(FailureCode::ServiceUnavailable, "The model provider is overloaded", true),
+        502 | 503 | 504 | 529 => error(FailureCode::ServiceUnavailable, "The model provider is not available", true),
         _ => error(FailureCode::ApiError, "The model provider refused the request", false),
     }
 }
@@ -349,4 +338,61 @@ fn error(code: FailureCode, text: &str, is_retryable: bool) -> ModelError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_error_event_counts_like_the_status_that_it_stands_for() {
+        for (kind, status, code, is_retryable) in [
+            ("invalid_request_error", 400, FailureCode::BadRequest, false),
+            ("authentication_error", 401, FailureCode::InvalidApiKey, false),
+            ("permission_error", 403, FailureCode::ApiError, false),
+            ("not_found_error", 404, FailureCode::ModelNotSupported, false),
+            ("request_too_large", 413, FailureCode::ApiError, false),
+            ("rate_limit_error", 429, FailureCode::RateLimited, true),
+            ("api_error", 500, FailureCode::ApiError, true),
+            ("timeout_error", 504, FailureCode::ServiceUnavailable, true),
+            ("overloaded_error", 529, FailureCode::ServiceUnavailable, true),
+            ("unheard_of", 418, FailureCode::ApiError, false),
+        ] {
+            let event = Event::Error { error: json!({ "type": kind, "message": "their words" }) };
+            let by_event = Answer::default().hear(event).expect_err("it ends the answer");
+            for error in [by_event, failure(status, "their words")] {
+                assert_eq!((error.failure.code, error.is_retryable), (code, is_retryable), "{kind}");
+                assert_eq!(error.failure.message == "their words", status == 400, "only a 400 is passed on");
+            }
+        }
+        assert_eq!(failure(400, &"é".repeat(900)).failure.message, "é".repeat(500));
+    }
+
+    #[test]
+    fn blocks_are_lines_and_a_refusal_is_an_error_only_without_text() {
+        let mut answer = Answer::default();
+        let mut text = String::new();
+        for (index, piece) in [(0, ""), (1, "a\0"), (1, "b"), (2, "\0"), (3, "c")] {
+            let event = Event::Content { index, piece: Piece::Text { text: piece.into() } };
+            if let Some(ModelEvent::Text(piece)) = answer.hear(event).expect("text") {
+                text += &piece;
+            }
+        }
+        assert_eq!(text, "ab\nc");
+        answer.is_refusal = true;
+        assert!(answer.hear(Event::MessageStop).is_ok_and(|event| event.is_none() && answer.is_whole));
+        let refused = Answer { is_refusal: true, ..Answer::default() }.hear(Event::MessageStop);
+        assert_eq!(refused.expect_err("no text").failure.code, FailureCode::ContentBlocked);
+    }
+
+    #[test]
+    fn lines_may_be_cut_anywhere_and_are_bounded() {
+        let stream = "\u{feff}event: x\r\ndata: 1\r\n\r\n: comment\ndata:2é\n\n".as_bytes();
+        for size in 1..=stream.len() {
+            let (mut line, mut heard) = (Vec::new(), Vec::new());
+            for piece in stream.chunks(size) {
+                let mut chunk = Bytes::copy_from_slice(piece);
+                heard.extend(std::iter::from_fn(|| take_data(&mut line, &mut chunk).expect("within bounds")));
+            }
+            assert_eq!(heard, [b" 1\r\n".to_vec(), "2é\n".into()], "in pieces of {size}");
+        }
+        let (mut line, mut endless) = (Vec::new(), Bytes::from(vec![b'x'; MAX_EVENT_BYTES]));
+        assert!(take_data(&mut line, &mut endless).is_ok());
+        assert!(take_data(&mut line, &mut Bytes::from("x")).is_err());
+    }
 }

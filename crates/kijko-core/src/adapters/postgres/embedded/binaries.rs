@@ -4,8 +4,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use super::cluster::ClusterVersion;
-use super::errors::EmbeddedError;
+use super::errors::{EmbeddedError, io_error};
+use super::initdb::ClusterVersion;
 use super::places::{Home, ServerUser};
 
 /// The oldest version that Kijko is tested with.
@@ -58,6 +58,8 @@ impl Candidates {
     /// Looks at the setting alone when there is one: a wrong setting must not be papered over.
     pub(super) fn find(setting: Option<&Path>) -> Result<Self, EmbeddedError> {
         if let Some(bin_dir) = setting {
+            // The programs are run from another folder than ours.
+            let bin_dir = &std::path::absolute(bin_dir).map_err(io_error("find", bin_dir))?;
             if let Some(missing) = first_missing(bin_dir) {
                 let bin_dir = bin_dir.to_owned();
                 return Err(EmbeddedError::BinariesIncomplete { bin_dir, missing });
@@ -145,7 +147,8 @@ fn path_dirs() -> Vec<PathBuf> {
                 continue;
             };
             let behind_link = target.parent().map(Path::to_owned);
-            let complete = behind_link.into_iter().chain([dir.clone()]).find(|dir| first_missing(dir).is_none());
+            let complete =
+                behind_link.into_iter().chain(std::path::absolute(&dir)).find(|dir| first_missing(dir).is_none());
             dirs.extend(complete);
         }
     }

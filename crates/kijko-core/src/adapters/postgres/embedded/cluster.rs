@@ -1,7 +1,7 @@
-//! Creates, starts and stops the cluster: one PostgreSQL server and its files.
+//! Starts and stops the server of the cluster.
 
 use std::ffi::OsString;
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
@@ -9,15 +9,15 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::UnixStream;
-use tokio::process::{Child, Command};
+use tokio::process::Child;
 use tokio::time::{sleep, timeout};
 
 use super::EmbeddedOptions;
 use super::binaries::{Binaries, leading_number};
 use super::errors::{EmbeddedError, ServerOutput, io_error};
+use super::guard::try_exclusive;
 use super::places::{Home, PORT, ServerUser, private_dir, socket_in};
+use super::postmaster::{PidFile, answers, is_postmaster};
 
 pub(super) const SUPERUSER: &str = "postgres";
 
@@ -31,41 +31,18 @@ const POLL: Duration = Duration::from_millis(2);
 /// Below it PostgreSQL cannot even write the reason of a failure into its log.
 const NEARLY_NOTHING_BYTES: u64 = 1 << 20;
 
-/// Which PostgreSQL made the cluster; only the same major version can open it.
-#[derive(Debug)]
-pub(super) struct ClusterVersion {
-    pub(super) path: PathBuf,
-    pub(super) text: String,
-    pub(super) major: u32,
-}
-
-impl ClusterVersion {
-    pub(super) fn read(home: &Home) -> Result<Option<Self>, EmbeddedError> {
-        let path = home.cluster();
-        match fs::read_to_string(path.join("PG_VERSION")) {
-            Ok(text) => {
-                let text = text.trim().to_owned();
-                let major = leading_number(&text).unwrap_or(0);
-                Ok(Some(Self { path, text, major }))
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let in_use = fs::read_dir(&path).is_ok_and(|mut entries| entries.next().is_some());
-                if in_use {
-                    return Err(EmbeddedError::NotACluster { path });
-                }
-                Ok(None)
-            }
-            Err(error) => Err(io_error("read", &path)(error)),
-        }
-    }
-}
-
 /// A server that takes connections.
 pub(super) struct Running {
     pub(super) socket_dir: PathBuf,
     pub(super) port: u16,
     /// Present when we started it, absent when we found it running.
     pub(super) child: Option<Child>,
+}
+
+#[derive(PartialEq, Eq)]
+enum Durability {
+    Safe,
+    Unsafe,
 }
 
 /// The three things that every step needs.
@@ -100,6 +77,13 @@ impl Cluster {
         Err(self.start_timed_out(0))
     }
 
+    /// Whether any process of the server, or an initdb, lives.
+    pub(super) fn is_alive(&self) -> Result<bool, EmbeddedError> {
+        let path = self.home.server_lock();
+        let free = try_exclusive(&self.user.lock_file(&path)?, &path)?;
+        Ok(!free)
+    }
+
     async fn find_running(&self) -> Option<Running> {
         let postmaster = PidFile::read(&self.home.cluster())?;
         if !postmaster.ready {
@@ -114,13 +98,17 @@ impl Cluster {
 
     /// Whoever asked for durability must not be given a server that a test started without it.
     fn check_durability(&self, options: &EmbeddedOptions) -> Result<(), EmbeddedError> {
-        let path = self.home.cluster();
-        let command_line = fs::read(path.join("postmaster.opts")).unwrap_or_default();
-        let unsafe_mode = String::from_utf8_lossy(&command_line).contains("fsync=off");
-        if unsafe_mode && !options.fast_unsafe {
-            return Err(EmbeddedError::NotDurable { path });
+        if !options.fast_unsafe && self.last_run() == Some(Durability::Unsafe) {
+            return Err(EmbeddedError::NotDurable { path: self.home.cluster() });
         }
         Ok(())
+    }
+
+    /// How the server runs or last ran, by the command line that it notes down.
+    fn last_run(&self) -> Option<Durability> {
+        let command_line = fs::read(self.home.cluster().join("postmaster.opts")).ok()?;
+        let off = String::from_utf8_lossy(&command_line).contains("fsync=off");
+        Some(if off { Durability::Unsafe } else { Durability::Safe })
     }
 
     async fn start(&self, lock: File, options: &EmbeddedOptions) -> Result<Running, EmbeddedError> {
@@ -130,6 +118,9 @@ impl Cluster {
                 self.user.give_tree(&cluster)?;
             }
             self.clear_stale_pid_file()?;
+            if !options.fast_unsafe && self.last_run() != Some(Durability::Safe) {
+                self.sync_files().await?;
+            }
         } else {
             self.initialise(&lock, options).await?;
         }
@@ -143,7 +134,7 @@ impl Cluster {
         let _ = fs::remove_file(&socket);
         let _ = fs::remove_file(&socket_lock);
 
-        let log = self.home.open_log()?;
+        let log = self.home.open_log(&self.user)?;
         let log_start = log.metadata().map_or(0, |log| log.len());
         let mut child = self.launch(lock, log, &socket_dir, options)?;
         let deadline = Instant::now() + START_PATIENCE;
@@ -177,59 +168,6 @@ impl Cluster {
         }
         tracing::info!(pid, "a stale postmaster.pid of a PostgreSQL that is gone is removed");
         fs::remove_file(&path).map_err(io_error("remove", &path))
-    }
-
-    /// Runs initdb beside the cluster and renames, so that a killed initdb leaves nothing that
-    /// looks like a cluster.
-    async fn initialise(&self, lock: &File, options: &EmbeddedOptions) -> Result<(), EmbeddedError> {
-        let unfinished = Unfinished(self.home.unfinished());
-        let cluster = self.home.cluster();
-        let mut attempts = locale_arguments(self.binaries.major).iter().peekable();
-        while let Some(locale) = attempts.next() {
-            unfinished.clear()?;
-            private_dir(&unfinished.0, &self.user)?;
-            let output = self
-                .initdb(&unfinished.0, locale, options)
-                // An initdb that outlives us keeps the next start waiting until it has ended.
-                .stdin(lock.try_clone().map_err(io_error("open", self.home.server_lock()))?)
-                .kill_on_drop(true)
-                .output()
-                .await
-                .map_err(io_error("run", self.binaries.initdb()))?;
-            if output.status.success() {
-                fs::rename(&unfinished.0, &cluster).map_err(io_error("create", &cluster))?;
-                let synced = File::open(self.home.root()).and_then(|root| root.sync_all());
-                return synced.map_err(io_error("write", self.home.root()));
-            }
-            let text = String::from_utf8_lossy(&output.stderr).into_owned();
-            // musl and older macOS have no C.UTF-8.
-            if text.contains("locale") && attempts.peek().is_some() {
-                continue;
-            }
-            return Err(if self.disk_is_full(&text) {
-                EmbeddedError::DiskFull { path: cluster }
-            } else {
-                let output = ServerOutput(text);
-                EmbeddedError::InitFailed { path: cluster, output }
-            });
-        }
-        unreachable!("the last attempt returns")
-    }
-
-    fn initdb(&self, target: &Path, locale: &[&str], options: &EmbeddedOptions) -> Command {
-        let mut command = self.user.command(&self.binaries.initdb());
-        command
-            .current_dir(self.home.root())
-            .arg("-D")
-            .arg(target)
-            .args(["--username", SUPERUSER, "--encoding", "UTF8", "--data-checksums"])
-            // The folder of the socket keeps everybody else out; there is no network address.
-            .args(["--auth-local", "trust", "--auth-host", "reject", "--no-instructions"])
-            .args(locale);
-        if options.fast_unsafe {
-            command.arg("--no-sync");
-        }
-        command
     }
 
     fn launch(
@@ -331,7 +269,7 @@ impl Cluster {
 
     /// PostgreSQL says so, unless the disk is too full to say it.
     #[allow(clippy::useless_conversion, reason = "the counts are 32 bits wide on macOS")]
-    fn disk_is_full(&self, output: &str) -> bool {
+    pub(super) fn disk_is_full(&self, output: &str) -> bool {
         let said = output.lines().any(|line| {
             // Shared memory runs out of space with the same words; a disk does not help there.
             (line.contains("No space left on device") || line.contains("Disk quota exceeded"))
@@ -392,88 +330,4 @@ fn settings(socket_dir: &Path, options: &EmbeddedOptions) -> Vec<OsString> {
     folder.push(b'"');
     settings.push(OsString::from_vec(folder));
     settings
-}
-
-/// What to try, best first. The built-in provider sorts alike on every machine; `C` always exists.
-fn locale_arguments(major: u32) -> &'static [&'static [&'static str]] {
-    if major >= 17 {
-        &[
-            &["--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C.UTF-8"],
-            &["--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"],
-            &["--locale=C"],
-        ]
-    } else {
-        &[&["--locale=C.UTF-8"], &["--locale=C"]]
-    }
-}
-
-/// The folder of an initdb at work, removed unless it has become the cluster.
-struct Unfinished(PathBuf);
-
-impl Unfinished {
-    fn clear(&self) -> Result<(), EmbeddedError> {
-        match fs::remove_dir_all(&self.0) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_error("remove", &self.0)(error)),
-            _ => Ok(()),
-        }
-    }
-}
-
-impl Drop for Unfinished {
-    fn drop(&mut self) {
-        if let Err(error) = self.clear() {
-            tracing::warn!(%error, "an unfinished cluster stays until the next start");
-        }
-    }
-}
-
-/// What `postmaster.pid` says: id, folder, start, port, socket folder, address, memory, status.
-struct PidFile {
-    pid: u32,
-    port: u16,
-    socket_dir: PathBuf,
-    ready: bool,
-}
-
-impl PidFile {
-    /// `None` while it is absent or half written.
-    fn read(cluster: &Path) -> Option<Self> {
-        let contents = fs::read(cluster.join("postmaster.pid")).ok()?;
-        let lines: Vec<&[u8]> = contents.split(|byte| *byte == b'\n').collect();
-        let number = |line: usize| std::str::from_utf8(lines.get(line)?).ok()?.trim().parse().ok();
-        Some(Self {
-            pid: number(0)?,
-            port: u16::try_from(number(3)?).ok()?,
-            socket_dir: PathBuf::from(OsString::from_vec(lines.get(4)?.to_vec())),
-            ready: lines.get(7)?.trim_ascii() == b"ready",
-        })
-    }
-}
-
-/// Asks whether the server speaks TLS, the one question that needs no user and leaves no line in
-/// its log.
-async fn answers(socket: &Path) -> io::Result<()> {
-    const TLS_QUESTION: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
-    let mut stream = UnixStream::connect(socket).await?;
-    stream.write_all(&TLS_QUESTION).await?;
-    stream.read_u8().await.map(drop)
-}
-
-/// Whether a process is a postmaster of this cluster: it always works in the cluster's folder.
-fn is_postmaster(pid: u32, cluster: &Path) -> bool {
-    if Path::new("/proc/self/cwd").exists() {
-        // Unreadable means gone, or another user's; PostgreSQL runs as the owner of the cluster.
-        return fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|folder| folder == cluster);
-    }
-    let name = std::process::Command::new("ps").args(["-o", "comm=", "-p", &pid.to_string()]).output();
-    name.is_ok_and(|name| String::from_utf8_lossy(&name.stdout).contains("postgres"))
-}
-
-/// Takes an exclusive lock if nobody holds one.
-pub(super) fn try_exclusive(file: &File, path: &Path) -> Result<bool, EmbeddedError> {
-    match file.try_lock() {
-        Ok(()) => Ok(true),
-        Err(TryLockError::WouldBlock) => Ok(false),
-        Err(TryLockError::Error(error)) => Err(io_error("lock", path)(error)),
-    }
 }

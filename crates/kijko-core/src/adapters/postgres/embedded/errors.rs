@@ -99,7 +99,7 @@ pub enum EmbeddedError {
     )]
     NotDurable { path: PathBuf },
 
-    #[error("PostgreSQL could not create the database in {}; its own message follows", path.display())]
+    #[error("PostgreSQL could not create the database in {}; its own message, in the log of Kijko, says why", path.display())]
     InitFailed {
         path: PathBuf,
         #[source]

@@ -6,6 +6,7 @@
 //! leaves, in its turn, and then gets `users.lock` alone was the last one, and stops the server.
 
 use std::fs::{File, TryLockError};
+use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, ChildStdin};
 use tokio::time::{sleep, timeout};
 
-use super::cluster::{Cluster, try_exclusive};
+use super::cluster::Cluster;
 use super::errors::{EmbeddedError, io_error};
 use super::places::{Home, ServerUser};
 
@@ -100,6 +101,8 @@ fi
 read -r word && [ "$word" = leave ] && exit 0
 
 stop_if_unused() (
+    # Opening would create it again in a folder that is being deleted.
+    [ -e "$server" ] || exit 0
     exec 7<>"$turn" 8<>"$users" 9<>"$server" || exit 1
     tries=0
     until try_lock 7; do
@@ -137,7 +140,7 @@ impl Watchdog {
     /// Spawn it before the server, so that there is no moment without it.
     pub(super) fn spawn(cluster: &Cluster) -> Result<Self, EmbeddedError> {
         let Cluster { home, user, binaries } = cluster;
-        let shell = std::path::Path::new("/bin/sh");
+        let shell = Path::new("/bin/sh");
         let mut child = user
             .command(shell)
             .args(["-c", WATCHDOG, "kijko-watchdog"])
@@ -162,5 +165,14 @@ impl Watchdog {
         if timeout(Duration::from_secs(1), self.child.wait()).await.is_err() {
             let _ = self.child.kill().await;
         }
+    }
+}
+
+/// Takes an exclusive lock if nobody holds one.
+pub(super) fn try_exclusive(file: &File, path: &Path) -> Result<bool, EmbeddedError> {
+    match file.try_lock() {
+        Ok(()) => Ok(true),
+        Err(TryLockError::WouldBlock) => Ok(false),
+        Err(TryLockError::Error(error)) => Err(io_error("lock", path)(error)),
     }
 }

@@ -6,15 +6,19 @@
 //! others join it, the last one stops it. A process that is killed is replaced, for that last
 //! duty, by a small watchdog. Migrations and roles are not its business.
 //!
-//! Everything lies in `<data_dir>/postgres`: `cluster` (the data), `run` (the socket),
-//! `server.log`, and three lock files that are never removed. Under systemd set
-//! `KillMode=mixed`, or PostgreSQL gets its signal before Kijko has finished its requests.
+//! Everything lies in `<data_dir>/postgres`: `cluster` (the data), `run` (the socket, unless
+//! that path is too long for one), `server.log`, and three lock files that are never removed.
+//! Root runs it as the owner of the data directory, or as `postgres` or `nobody` if that is root.
+//! Under systemd set `KillMode=mixed`, or PostgreSQL gets its signal before Kijko has finished
+//! its requests.
 
 mod binaries;
 mod cluster;
 mod errors;
 mod guard;
+mod initdb;
 mod places;
+mod postmaster;
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -23,8 +27,9 @@ use nix::unistd::{Uid, User};
 use tokio::process::Child;
 
 use self::binaries::Candidates;
-use self::cluster::{Cluster, ClusterVersion, Running, SUPERUSER};
+use self::cluster::{Cluster, SUPERUSER};
 use self::guard::{Membership, Turn, Watchdog};
+use self::initdb::ClusterVersion;
 use self::places::{Home, ServerUser};
 
 pub use self::errors::EmbeddedError;
@@ -64,6 +69,7 @@ impl EmbeddedPostgres {
         let candidates = Candidates::find(options.bin_dir.as_deref())?;
         let home = Home::create(&options.data_dir)?;
         let user = ServerUser::choose(&home)?;
+        user.settle(&home)?;
 
         let server = match Self::enter(&home, &user, &candidates, options).await {
             Ok(server) => server,
@@ -99,12 +105,21 @@ impl EmbeddedPostgres {
             user: user.clone(),
         };
         let watchdog = Watchdog::spawn(&cluster)?;
-        let Running { socket_dir, port, child } = cluster.ensure_running(options).await?;
+        let running = match cluster.ensure_running(options).await {
+            Ok(running) => running,
+            Err(error) => {
+                // After most failures nothing runs, and nobody should touch the folder any more.
+                if !cluster.is_alive()? {
+                    watchdog.dismiss().await;
+                }
+                return Err(error);
+            }
+        };
         drop(turn);
-        if let Some(child) = child {
+        if let Some(child) = running.child {
             tokio::spawn(report_end(child));
         }
-        Ok(Self { membership, watchdog, cluster, socket_dir, port })
+        Ok(Self { membership, watchdog, cluster, socket_dir: running.socket_dir, port: running.port })
     }
 
     /// The folder of the socket, which takes the place of a host name.

@@ -45,6 +45,10 @@ impl Home {
         &self.root
     }
 
+    fn data_dir(&self) -> &Path {
+        self.root.parent().unwrap_or(&self.root)
+    }
+
     pub(super) fn cluster(&self) -> PathBuf {
         self.root.join("cluster")
     }
@@ -74,19 +78,13 @@ impl Home {
     }
 
     /// Opens the log for appending; one older part is kept when it has grown.
-    pub(super) fn open_log(&self) -> Result<File, EmbeddedError> {
+    pub(super) fn open_log(&self, user: &ServerUser) -> Result<File, EmbeddedError> {
         let log = self.log();
         if fs::symlink_metadata(&log).is_ok_and(|file| file.len() > LOG_LIMIT_BYTES) {
             let older = self.root.join("server.log.1");
             fs::rename(&log, older).map_err(io_error("rename", &log))?;
         }
-        OpenOptions::new()
-            .append(true)
-            .create(true)
-            .mode(0o600)
-            .custom_flags(O_NOFOLLOW)
-            .open(&log)
-            .map_err(io_error("open", &log))
+        user.open_own(&log, OpenOptions::new().append(true))
     }
 
     /// The folder of the socket: beside the cluster, or a short one when that path is too long.
@@ -133,12 +131,12 @@ pub(super) struct ServerUser {
 
 impl ServerUser {
     pub(super) fn choose(home: &Home) -> Result<Self, EmbeddedError> {
-        let cluster = home.cluster();
-        let owner = fs::symlink_metadata(&cluster).ok();
         let ourselves = Uid::effective();
         if !ourselves.is_root() {
+            let path = home.cluster();
+            let owner = fs::symlink_metadata(&path).ok();
             if owner.is_some_and(|owner| owner.uid() != ourselves.as_raw()) {
-                return Err(EmbeddedError::NotOurs { path: cluster });
+                return Err(EmbeddedError::NotOurs { path });
             }
             return Ok(Self {
                 uid: ourselves.as_raw(),
@@ -148,7 +146,11 @@ impl ServerUser {
             });
         }
         // Root may look after the database of an ordinary user, and must not take it away.
-        if let Some(owner) = owner.filter(|owner| owner.uid() != 0) {
+        let owner = [home.cluster().as_path(), home.root(), home.data_dir()]
+            .into_iter()
+            .filter_map(|path| fs::symlink_metadata(path).ok())
+            .find(|found| found.uid() != 0);
+        if let Some(owner) = owner {
             return Ok(Self {
                 uid: owner.uid(),
                 gid: owner.gid(),
@@ -162,6 +164,15 @@ impl ServerUser {
             .filter(|user| !user.uid.is_root())
             .ok_or(EmbeddedError::NoServerUser)?;
         Ok(Self { uid: user.uid.as_raw(), gid: user.gid.as_raw(), name: user.name, switched: true })
+    }
+
+    /// In a user's data directory our folder has to be that user's too.
+    pub(super) fn settle(&self, home: &Home) -> Result<(), EmbeddedError> {
+        let owner = |path| fs::symlink_metadata(path).map(|found| found.uid()).ok();
+        if owner(home.data_dir()) == Some(self.uid) && owner(home.root()) == Some(0) {
+            self.give(home.root())?;
+        }
+        Ok(())
     }
 
     pub(super) fn name(&self) -> &str {
@@ -206,24 +217,34 @@ impl ServerUser {
         Ok(())
     }
 
-    /// A lock file that this user can open too: the watchdog runs as this user.
+    /// Empty and never removed: deleting a lock file lets two processes lock two of them.
     pub(super) fn lock_file(&self, path: &Path) -> Result<File, EmbeddedError> {
+        self.open_own(path, OpenOptions::new().read(true).write(true))
+    }
+
+    /// Opens or creates a file of this user, even when we are root: the watchdog opens it as this
+    /// user, and so does the next process of a user whose database root has looked after.
+    fn open_own(&self, path: &Path, options: &mut OpenOptions) -> Result<File, EmbeddedError> {
         let refused = |error: io::Error| match error.kind() {
             io::ErrorKind::PermissionDenied => EmbeddedError::NotOurs { path: path.to_owned() },
             _ => io_error("open", path)(error),
         };
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).mode(0o600).custom_flags(O_NOFOLLOW);
-        match options.clone().create_new(true).open(path) {
-            Ok(file) => {
-                if self.switched {
-                    fchown(&file, Some(self.uid), Some(self.gid)).map_err(refused)?;
-                }
-                Ok(file)
+        // A link is not followed: it could lead root to any file of the machine.
+        options.mode(0o600).custom_flags(O_NOFOLLOW);
+        let file = match options.clone().create_new(true).open(path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => options.open(path),
+            created => created,
+        };
+        let file = file.map_err(refused)?;
+        if self.switched {
+            let found = file.metadata().map_err(refused)?;
+            // New, or root was killed before it gave it away; a hard link to a file of root is
+            // neither.
+            if found.uid() == 0 && found.nlink() == 1 && found.len() == 0 {
+                fchown(&file, Some(self.uid), Some(self.gid)).map_err(refused)?;
             }
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => options.open(path).map_err(refused),
-            Err(error) => Err(refused(error)),
         }
+        Ok(file)
     }
 
     /// Root sees every folder; the user it steps down to may not.

@@ -1,0 +1,76 @@
+//! What went wrong, and the exit code that tells it to scripts (sysexits).
+
+use std::process::ExitCode;
+
+use kijko_core::config::ConfigError;
+use kijko_core::{Error, StartError};
+use serde_json::{Value, json};
+
+pub enum Failure {
+    Config(ConfigError),
+    Start(StartError),
+    Core(Error),
+    /// The command worked, and its answer is no.
+    Unhealthy,
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Failure::Config(error)
+    }
+}
+
+impl From<StartError> for Failure {
+    fn from(error: StartError) -> Self {
+        Failure::Start(error)
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Failure::Core(error)
+    }
+}
+
+impl Failure {
+    pub fn exit_code(&self) -> ExitCode {
+        ExitCode::from(match self {
+            Failure::Config(_) => 78,
+            Failure::Start(_) => 69,
+            Failure::Core(error) => core_code(error),
+            Failure::Unhealthy => 1,
+        })
+    }
+
+    /// For people.
+    pub fn text(&self) -> Option<String> {
+        match self {
+            Failure::Config(error) => Some(format!("The configuration is not valid:\n{error}")),
+            Failure::Start(error) => Some(error.to_string()),
+            Failure::Core(error) => Some(error.internal_text().unwrap_or_else(|| error.to_string())),
+            Failure::Unhealthy => None,
+        }
+    }
+
+    /// For programs.
+    pub fn json(&self) -> Option<Value> {
+        match self {
+            Failure::Config(error) => Some(json!({ "code": "INVALID_CONFIGURATION", "problems": error.problems() })),
+            Failure::Core(error) => Some(json!({ "code": error.code().as_str(), "message": error.to_string() })),
+            Failure::Start(error) => Some(json!({ "code": "CANNOT_START", "message": error.to_string() })),
+            Failure::Unhealthy => None,
+        }
+    }
+}
+
+fn core_code(error: &Error) -> u8 {
+    match error {
+        Error::Invalid { .. } => 65,
+        Error::NotFound { .. } => 66,
+        Error::LimitReached { .. } => 69,
+        Error::Internal { .. } => 70,
+        Error::Conflict { .. } => 73,
+        Error::Unavailable { .. } => 75,
+        Error::Unauthenticated { .. } | Error::Forbidden { .. } => 77,
+    }
+}

@@ -1,0 +1,195 @@
+//! Signing up, in and out: whoever holds a token is who they were when they got it, and only until it ends.
+
+use serde_json::json;
+
+use crate::harness::{Installation, PASSWORD};
+
+#[tokio::test]
+async fn signing_up_gives_a_session_and_an_organisation_of_ones_own() {
+    let app = Installation::new().await;
+    let body = json!({ "email": " Ada@Example.COM ", "password": PASSWORD, "first_name": "Ada", "last_name": "L" });
+    let tokens = app.nobody().post("/api/v1/auth/signup", body).await.ok(201);
+    assert_eq!((&tokens["token_type"], &tokens["expires_in"]), (&json!("Bearer"), &json!(1800)));
+    let me = app.with_token(tokens["access_token"].as_str().unwrap()).get("/api/v1/auth/me").await.ok(200);
+    assert_eq!(me["email"], "ada@example.com");
+    assert_eq!((&me["roles"], &me["plan"]), (&json!(["owner"]), &json!("free")));
+    assert_ne!(me["org_id"], me["id"], "the organisation has an id of its own");
+    assert_eq!(app.count("organizations WHERE name = 'Ada''s workspace'").await, 1);
+    assert_eq!(app.count("users WHERE password_hash LIKE '$argon2id$%'").await, 1);
+}
+
+#[tokio::test]
+async fn an_address_can_sign_up_once_also_in_a_race() {
+    let app = Installation::new().await;
+    let body = json!({ "email": "ada@example.com", "password": PASSWORD, "first_name": "A", "last_name": "L" });
+    let nobody = app.nobody();
+    let attempts = (0..8).map(|_| nobody.post("/api/v1/auth/signup", body.clone()));
+    let statuses: Vec<u16> =
+        futures_util::future::join_all(attempts).await.iter().map(|reply| reply.status.as_u16()).collect();
+    assert_eq!(statuses.iter().filter(|status| **status == 201).count(), 1, "{statuses:?}");
+    assert_eq!(statuses.iter().filter(|status| **status == 409).count(), 7, "{statuses:?}");
+    nobody.post("/api/v1/auth/signup", body).await.refused_field(409, "EMAIL_TAKEN", "email");
+    assert_eq!(app.count("organizations").await, 1, "the losers leave nothing behind");
+}
+
+#[tokio::test]
+async fn a_closed_installation_lets_nobody_in() {
+    let app = Installation::with(&[("SIGNUP_ENABLED", "false")]).await;
+    let body = json!({ "email": "ada@example.com", "password": PASSWORD, "first_name": "A", "last_name": "L" });
+    app.nobody().post("/api/v1/auth/signup", body).await.refused(403, "SIGNUP_DISABLED");
+}
+
+#[tokio::test]
+async fn unknown_addresses_and_wrong_passwords_sound_the_same() {
+    let app = Installation::new().await;
+    app.sign_up("ada@example.com").await;
+    let login = |email: &str, password: &str| {
+        let body = json!({ "email": email, "password": password });
+        let nobody = app.nobody();
+        async move { nobody.post("/api/v1/auth/login", body).await }
+    };
+    login("ADA@example.com", PASSWORD).await.ok(200);
+    let mut wrong = login("ada@example.com", "wrongpass1").await.refused(401, "INVALID_CREDENTIALS");
+    let mut unknown = login("eve@example.com", PASSWORD).await.refused(401, "INVALID_CREDENTIALS");
+    for body in [&mut wrong, &mut unknown] {
+        body["requestId"] = json!("the same");
+    }
+    assert_eq!(wrong, unknown);
+    assert_eq!(app.count("audit_logs WHERE event_type = 'security.login_failed'").await, 1);
+    assert_eq!(app.count("audit_logs WHERE event_type = 'user.login'").await, 2);
+}
+
+#[tokio::test]
+async fn a_disabled_account_cannot_sign_in_and_is_out_within_half_a_minute() {
+    let app = Installation::new().await;
+    let ada = app.sign_up("ada@example.com").await;
+    ada.get("/api/v1/auth/me").await.ok(200);
+    app.sql("UPDATE users SET disabled_at = now()").await;
+    let body = json!({ "email": "ada@example.com", "password": PASSWORD });
+    app.nobody().post("/api/v1/auth/login", body).await.refused(403, "ACCOUNT_DISABLED");
+    app.advance(31);
+    assert_eq!(ada.get("/api/v1/auth/me").await.refused(401, "UNAUTHENTICATED")["details"]["reason"], "revoked");
+}
+
+#[tokio::test]
+async fn a_refresh_token_works_once_and_gives_a_new_pair() {
+    let app = Installation::new().await;
+    let ada = app.owner().await;
+    let refresh = |token: String| {
+        let nobody = app.nobody();
+        async move { nobody.post("/api/v1/auth/refresh", json!({ "refresh_token": token })).await }
+    };
+    let second = refresh(ada.refresh_token().into()).await.ok(200);
+    assert_ne!(second["refresh_token"], ada.refresh_token());
+    app.with_token(second["access_token"].as_str().unwrap()).get("/api/v1/auth/me").await.ok(200);
+
+    app.advance(20);
+    let again = refresh(ada.refresh_token().into()).await.ok(200);
+    assert_eq!(again, second, "two tabs that refresh at the same time get the same pair");
+
+    app.advance(11);
+    refresh(ada.refresh_token().into()).await.refused(401, "REFRESH_TOKEN_REUSED");
+    let stolen = second["refresh_token"].as_str().unwrap().to_owned();
+    refresh(stolen).await.refused(401, "REFRESH_TOKEN_INVALID");
+    let ended = ada.get("/api/v1/auth/me").await.refused(401, "UNAUTHENTICATED");
+    assert_eq!(ended["details"]["reason"], "revoked", "the whole family is out");
+    assert_eq!(app.count("audit_logs WHERE event_type = 'security.session_terminated'").await, 1);
+}
+
+#[tokio::test]
+async fn many_tabs_that_refresh_at_once_all_get_the_same_successor() {
+    let app = Installation::new().await;
+    let ada = app.owner().await;
+    let nobody = app.nobody();
+    let body = json!({ "refresh_token": ada.refresh_token() });
+    let replies =
+        futures_util::future::join_all((0..10).map(|_| nobody.post("/api/v1/auth/refresh", body.clone()))).await;
+    let pairs: Vec<_> = replies.into_iter().map(|reply| reply.ok(200)).collect();
+    assert!(pairs.iter().all(|pair| pair == &pairs[0]), "one successor, however many ask");
+    assert_eq!(app.count("refresh_tokens").await, 2);
+}
+
+#[tokio::test]
+async fn refresh_tokens_end_with_time_and_with_membership() {
+    let app = Installation::new().await;
+    let (ada, bob) = (app.owner().await, app.owner().await);
+    let refresh = |token: &str| {
+        let (nobody, body) = (app.nobody(), json!({ "refresh_token": token }));
+        async move { nobody.post("/api/v1/auth/refresh", body).await }
+    };
+    refresh("made up").await.refused(401, "REFRESH_TOKEN_INVALID");
+    app.sql(&format!("UPDATE organization_members SET status = 'inactive' WHERE user_id = '{}'", bob.user_id())).await;
+    refresh(bob.refresh_token()).await.refused(401, "REFRESH_TOKEN_INVALID");
+    app.advance(31);
+    bob.get("/api/v1/skills").await.refused(403, "NO_ORGANIZATION");
+    assert_eq!(bob.get("/api/v1/auth/me").await.ok(200)["org_id"], "00000000-0000-0000-0000-000000000000");
+    app.advance(7 * 86_400);
+    refresh(ada.refresh_token()).await.refused(401, "REFRESH_TOKEN_INVALID");
+}
+
+#[tokio::test]
+async fn an_access_token_expires_after_half_an_hour() {
+    let app = Installation::new().await;
+    let ada = app.owner().await;
+    app.advance(1799);
+    ada.get("/api/v1/auth/me").await.ok(200);
+    app.advance(1);
+    assert_eq!(ada.get("/api/v1/auth/me").await.refused(401, "UNAUTHENTICATED")["details"]["reason"], "expired");
+}
+
+#[tokio::test]
+async fn logging_out_ends_the_session_at_once_and_everywhere() {
+    let here = Installation::new().await;
+    let there = Installation::beside(&here, &[]).await;
+    let ada = here.owner().await;
+    let ada_there = there.with_token(ada.access_token());
+    ada_there.get("/api/v1/auth/me").await.ok(200);
+
+    ada.call("POST".parse().unwrap(), "/api/v1/auth/logout", None).await.ok(204);
+    assert_eq!(ada.get("/api/v1/auth/me").await.refused(401, "UNAUTHENTICATED")["details"]["reason"], "revoked");
+    let body = json!({ "refresh_token": ada.refresh_token() });
+    here.nobody().post("/api/v1/auth/refresh", body.clone()).await.refused(401, "REFRESH_TOKEN_INVALID");
+    crate::harness::eventually("the other process hears of it", async || {
+        ada_there.get("/api/v1/auth/me").await.status == 401
+    })
+    .await;
+
+    ada.post("/api/v1/auth/logout", json!({})).await.ok(204);
+    here.nobody().post("/api/v1/auth/logout", body).await.ok(204);
+    here.nobody().post("/api/v1/auth/logout", json!({})).await.refused(401, "UNAUTHENTICATED");
+    assert_eq!(here.count("audit_logs WHERE event_type = 'user.logout'").await, 1);
+}
+
+#[tokio::test]
+async fn an_expired_access_token_is_good_enough_to_log_out() {
+    let app = Installation::new().await;
+    let ada = app.owner().await;
+    app.advance(3600);
+    ada.post("/api/v1/auth/logout", json!({})).await.ok(204);
+    assert_eq!(app.count("user_sessions WHERE revoke_reason = 'logout'").await, 1);
+}
+
+#[tokio::test]
+async fn tokens_verify_with_the_published_keys() {
+    let app = Installation::new().await;
+    let ada = app.owner().await;
+    let keys = app.nobody().get("/.well-known/jwks.json").await.ok(200);
+    let jwk = serde_json::from_value(keys["keys"][0].clone()).expect("a JSON Web Key");
+    let key = jsonwebtoken::DecodingKey::from_jwk(&jwk).expect("a usable key");
+    let mut validation = jsonwebtoken::Validation::new(jsonwebtoken::Algorithm::RS256);
+    let metadata = app.nobody().get("/.well-known/openid-configuration").await.ok(200);
+    validation.set_issuer(&[metadata["issuer"].as_str().unwrap()]);
+    validation.set_audience(&["kijko-backend"]);
+    let token = jsonwebtoken::decode::<serde_json::Value>(ada.access_token(), &key, &validation).expect("it verifies");
+    assert_eq!(token.claims["org_id"], ada.organization_id());
+    assert!(keys["keys"][0].get("d").is_none(), "the private part stays private");
+}
+
+#[tokio::test]
+async fn a_token_survives_a_restart_and_works_on_every_process() {
+    let here = Installation::new().await;
+    let ada = here.owner().await;
+    let skill = ada.create_skill("Summary").await;
+    let there = Installation::beside(&here, &[]).await;
+    there.with_token(ada.access_token()).get(&format!("/api/v1/skills/{skill}")).await.ok(200);
+}

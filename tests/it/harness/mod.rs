@@ -1,0 +1,176 @@
+//! An installation per test, on a database of its own, and people who use it.
+//!
+//! `let app = Installation::new().await;` then `app.owner().await.post("/api/v1/skills", json!({..})).await`.
+//! On drop it fails the test if jobs were left unrun.
+
+use std::sync::Arc;
+
+use axum::Router;
+use chrono::TimeDelta;
+use kijko_core::testing::{self, FixedClock};
+use kijko_core::{App, Config};
+use serde_json::{Value, json};
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+
+pub mod cluster;
+mod people;
+pub mod provider;
+
+pub use people::{Person, Reply};
+
+pub struct Installation {
+    pub app: App,
+    pub clock: Arc<FixedClock>,
+    /// Sees everything; for looking behind the curtain.
+    pub superuser: PgPool,
+    pub database: String,
+    router: Router,
+    jobs_may_be_left: bool,
+}
+
+impl Installation {
+    pub async fn new() -> Self {
+        Self::with(&[]).await
+    }
+
+    /// With these settings on top of those of every test.
+    pub async fn with(settings: &[(&str, &str)]) -> Self {
+        let database = cluster::fresh_database().await;
+        Self::on(database, settings).await
+    }
+
+    /// A second process, so to speak, on the database of another installation.
+    pub async fn beside(other: &Installation, settings: &[(&str, &str)]) -> Self {
+        let mut installation = Self::on(other.database.clone(), settings).await;
+        installation.jobs_may_be_left = true;
+        installation
+    }
+
+    async fn on(database: String, settings: &[(&str, &str)]) -> Self {
+        let clock = FixedClock::starting_now();
+        let app = testing::connect(config(&database, settings), clock.clone()).await.expect("the installation starts");
+        let options = cluster::options("postgres", &database);
+        let superuser = PgPoolOptions::new().max_connections(2).connect_lazy_with(options);
+        let router = kijko_http::router(&app);
+        Self { app, clock, superuser, database, router, jobs_may_be_left: false }
+    }
+
+    /// For tests about jobs that are not run.
+    pub fn leave_jobs(&mut self) {
+        self.jobs_may_be_left = true;
+    }
+
+    pub fn advance(&self, seconds: i64) {
+        self.clock.advance(TimeDelta::seconds(seconds));
+    }
+
+    /// Runs every job that is ready, and sweeps before.
+    pub async fn run_jobs(&self) {
+        kijko_core::services::worker::run_ready(&self.app).await.expect("the jobs run");
+    }
+
+    /// How many rows a query counts, as the superuser.
+    pub async fn count(&self, from_where: &str) -> i64 {
+        let sql = format!("SELECT count(*) FROM {from_where}");
+        sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).fetch_one(&self.superuser).await.expect("the query is valid")
+    }
+
+    /// Runs a statement as the superuser, for what no endpoint can do yet.
+    pub async fn sql(&self, statement: &str) {
+        let statement = sqlx::AssertSqlSafe(statement.to_owned());
+        sqlx::query(statement).execute(&self.superuser).await.expect("the statement is valid");
+    }
+
+    /// Somebody without a credential.
+    pub fn nobody(&self) -> Person {
+        Person::new(self.router.clone(), None)
+    }
+
+    /// Somebody who just signed up: the owner of an organisation of their own.
+    pub async fn owner(&self) -> Person {
+        self.sign_up(&format!("owner-{}@example.com", uuid::Uuid::new_v4().simple())).await
+    }
+
+    /// The owner of another organisation, who must never see anything of the first.
+    pub async fn stranger(&self) -> Person {
+        self.sign_up(&format!("stranger-{}@example.com", uuid::Uuid::new_v4().simple())).await
+    }
+
+    /// Somebody with this role in the organisation of `owner`.
+    pub async fn member(&self, owner: &Person, role: &str) -> Person {
+        let email = format!("{role}-{}@example.com", uuid::Uuid::new_v4().simple());
+        let person = self.sign_up(&email).await;
+        let (organization, user) = (owner.organization_id(), person.user_id());
+        self.sql(&format!(
+            "INSERT INTO organization_members (organization_id, user_id, role, joined_at)
+             VALUES ('{organization}', '{user}', '{role}', '2000-01-01')"
+        ))
+        .await;
+        let reply = self.nobody().post("/api/v1/auth/login", json!({ "email": email, "password": PASSWORD })).await;
+        Person::new(self.router.clone(), Some(reply.ok(200)))
+    }
+
+    pub async fn sign_up(&self, email: &str) -> Person {
+        let body = json!({ "email": email, "password": PASSWORD, "first_name": "Ada", "last_name": "Lovelace" });
+        let reply = self.nobody().post("/api/v1/auth/signup", body).await;
+        Person::new(self.router.clone(), Some(reply.ok(201)))
+    }
+
+    /// The same person with another token.
+    pub fn with_token(&self, token: &str) -> Person {
+        Person::new(self.router.clone(), Some(json!({ "access_token": token, "refresh_token": "" })))
+    }
+}
+
+pub const PASSWORD: &str = "testpass123";
+
+/// The settings of a test: nothing waits, nothing is shared.
+pub fn config(database: &str, settings: &[(&str, &str)]) -> Config {
+    let (app, owner) = (cluster::url("kijko_app", database), cluster::url("kijko_owner", database));
+    let mut values = vec![
+        ("DATABASE_URL", app.as_str()),
+        ("DATABASE_OWNER_URL", owner.as_str()),
+        ("DB_MAX_CONNECTIONS", "6"),
+        ("ENCRYPTION_KEY", "a2lqa28gdGVzdHMgdXNlIHRoaXMga2V5IDEyMzQ1Njc="),
+        ("MODEL_BACKOFF_MS", "10"),
+        ("JOB_CONCURRENCY", "4"),
+        ("SHUTDOWN_GRACE_SECS", "5"),
+    ];
+    values.extend_from_slice(settings);
+    Config::from_values(&values).expect("the settings of a test are valid")
+}
+
+impl Drop for Installation {
+    fn drop(&mut self) {
+        if self.jobs_may_be_left || std::thread::panicking() {
+            return;
+        }
+        let options: PgConnectOptions = cluster::options("postgres", &self.database);
+        let left: Vec<String> = cluster::block_on(async move {
+            let pool = PgPoolOptions::new().max_connections(1).connect_lazy_with(options);
+            sqlx::query_scalar("SELECT payload::text FROM graphile_worker._private_jobs WHERE attempts < max_attempts")
+                .fetch_all(&pool)
+                .await
+                .expect("the jobs can be counted")
+        });
+        assert!(
+            left.is_empty(),
+            "{} jobs were left unrun: call app.run_jobs(), or app.leave_jobs() if that is the point: {left:?}",
+            left.len()
+        );
+    }
+}
+
+/// A body that creates a skill.
+pub fn skill(name: &str) -> Value {
+    json!({ "name": name, "promptTemplate": "Summarise in one line: {{text}}" })
+}
+
+/// Waits for what happens soon, for at most ten seconds.
+pub async fn eventually(what: &str, mut happened: impl AsyncFnMut() -> bool) {
+    let started = std::time::Instant::now();
+    while !happened().await {
+        assert!(started.elapsed().as_secs() < 10, "it did not happen within ten seconds: {what}");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+}
