@@ -74,6 +74,9 @@ async fn every_route_is_open_to_the_least_member_or_says_forbidden() {
     let owner = app.owner().await;
     let viewer = app.member(&owner, "viewer").await;
     for (method, path, _) in operations() {
+        if path.ends_with("/logout") {
+            continue;
+        }
         let reply = call(&viewer, &method, &path).await;
         assert_ne!(reply.status, 500, "{method} {path}: {}", reply.text);
         assert!(reply.status != 401 || path.starts_with("/api/v1/auth/"), "{method} {path}: {}", reply.text);

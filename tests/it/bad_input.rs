@@ -90,7 +90,8 @@ async fn bodies_that_are_not_json_objects_are_refused_by_their_kind() {
     send(json, b"".to_vec()).await.refused(400, "INVALID_JSON");
     send(json, b"{\"name\": \"\xff\"}".to_vec()).await.refused(400, "INVALID_JSON");
     send(json, b"{} {}".to_vec()).await.refused(422, "VALIDATION_ERROR");
-    send(json, ["[".repeat(5000), "]".repeat(5000)].concat().into_bytes()).await.refused(400, "INVALID_JSON");
+    let deep = format!("{{\"inputSchema\": [{{\"default\": {}{}}}]}}", "[".repeat(5000), "]".repeat(5000));
+    send(json, deep.into_bytes()).await.refused(400, "INVALID_JSON");
     send(json, vec![b' '; (1 << 20) + 1]).await.refused(413, "PAYLOAD_TOO_LARGE");
     let good = crate::harness::skill("Good").to_string().into_bytes();
     send(None, good.clone()).await.refused(415, "UNSUPPORTED_MEDIA_TYPE");

@@ -152,6 +152,7 @@ async fn the_list_filters_and_pages_newest_first() {
     let first = ada.execute(&one, json!({})).await;
     app.run_jobs().await;
     app.advance(86_400);
+    let ada = app.signed_in_again(&ada).await;
     let second = ada.execute(&two, json!({})).await;
     app.advance(1);
     let third = ada.execute(&one, json!({})).await;

@@ -116,6 +116,13 @@ impl Installation {
         Person::new(self.router.clone(), Some(reply.ok(201)))
     }
 
+    /// The same person with a new pair of tokens, after the access token expired.
+    pub async fn signed_in_again(&self, person: &Person) -> Person {
+        let body = json!({ "refresh_token": person.refresh_token() });
+        let tokens = self.nobody().post("/api/v1/auth/refresh", body).await.ok(200);
+        Person::new(self.router.clone(), Some(tokens))
+    }
+
     /// The same person with another token.
     pub fn with_token(&self, token: &str) -> Person {
         Person::new(self.router.clone(), Some(json!({ "access_token": token, "refresh_token": "" })))
