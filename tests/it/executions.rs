@@ -165,9 +165,9 @@ async fn the_list_filters_and_pages_newest_first() {
     assert_eq!(ids("?status=pending").await, [third.clone(), second.clone()]);
     assert_eq!(ids("?executionType=api").await, Vec::<String>::new());
     assert_eq!(ids("?skillId=11111111-1111-4111-8111-111111111111").await, Vec::<String>::new());
-    assert_eq!(ids("?limit=1&offset=1").await, [second.clone()]);
+    assert_eq!(ids("?limit=1&offset=1").await, [&*second]);
     let day = ada.execution(&first).await["executedAt"].as_str().unwrap()[..10].to_owned();
-    assert_eq!(ids(&format!("?endDate={day}")).await, [first.clone()]);
+    assert_eq!(ids(&format!("?endDate={day}")).await, [&*first]);
     assert_eq!(ids(&format!("?startDate={day}&endDate={day}")).await, [first]);
     let page = ada.get("/api/v1/executions?limit=2").await.ok(200);
     assert_eq!((&page["total"], &page["pageSize"], &page["hasMore"]), (&json!(3), &json!(2), &json!(true)));

@@ -1,8 +1,9 @@
 //! The behaviour of the whole, through HTTP, in one process and in parallel.
 #![expect(
     clippy::disallowed_methods,
+    clippy::print_stdout,
     clippy::unwrap_used,
-    reason = "tests make ids, read the clock and may fail loudly"
+    reason = "tests make ids, read the clock, say what they skip and may fail loudly"
 )]
 
 mod harness;

@@ -130,7 +130,8 @@ async fn parallel_changes_of_different_members_do_not_undo_each_other() {
         let model = json!({ "model": format!("m{round}") });
         let description = json!({ "description": format!("d{round}") });
         let (one, two) = tokio::join!(ada.put(&path, model), ada.put(&path, description));
-        (one.ok(200), two.ok(200));
+        one.ok(200);
+        two.ok(200);
         let skill = ada.get(&path).await.ok(200);
         assert_eq!(
             (&skill["model"], &skill["description"]),

@@ -196,7 +196,7 @@ impl Call<'_> {
         let base = self.app.config.runs.backoff;
         let mut random = [0; 4];
         self.app.random.fill(&mut random);
-        let jitter = base.mul_f64(f64::from(u32::from_le_bytes(random)) / f64::from(u32::MAX));
+        let jitter = base * u32::from_le_bytes(random) / u32::MAX;
         Some((base * 2_u32.pow(retries) + jitter).min(base * 10).max(asked))
     }
 

@@ -66,6 +66,7 @@ async fn begin(pool: &PgPool, statement: String) -> Result<Transaction<'static, 
         // After a restart of the database every pooled connection is dead, and each is found out here.
         let mut dead_connections_left = pool.size();
         loop {
+            #[expect(clippy::disallowed_methods, reason = "this is the one place")]
             let opened = pool.begin_with(AssertSqlSafe(statement.clone())).await;
             match opened {
                 Err(error) if errors::is_dead_connection(&error) && dead_connections_left > 0 => {
