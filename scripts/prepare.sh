@@ -32,7 +32,7 @@ engine=$(cargo metadata --format-version 1 | grep -o '"[^"]*/graphile_worker_mig
               execution_time bigint NOT NULL);'
     sed 's/:GRAPHILE_WORKER_SCHEMA/graphile_worker/g' "${engine%/Cargo.toml}"/src/sql/*.sql
     cat migrations/*.sql
-} | psql -U kijko_owner -d kijko
+} | psql -1 -U kijko_owner -d kijko
 
 touch crates/kijko-core/src/lib.rs # The queries are looked at only while their crate is compiled.
 DATABASE_URL="postgres://kijko_owner@localhost/kijko?host=$work" SQLX_OFFLINE=false SQLX_OFFLINE_DIR="$work/sqlx" \

@@ -82,18 +82,21 @@ if has apt-get && { [[ $packages ]] || ! has cargo; } && may_be_root; then
     install_packages $packages
     packages=$(missing_packages)
 fi
+
+failed=
 if [[ $packages ]]; then
     echo "Kijko needs more than is installed here. Please run:" >&2
+    # shellcheck disable=SC2086
     echo "    $command" $packages >&2
-    [[ $packages != *"$postgres"* ]] || echo "PostgreSQL must be version $oldest_postgres or newer." >&2
-    exit 1
+    [[ $packages != *"$postgres"* ]] || echo "PostgreSQL must be of version $oldest_postgres or newer." >&2
+    failed=1
 fi
-
 if has rustup && ! cargo --version >/dev/null 2>&1; then
-    rustup default stable # It is there, but has no toolchain yet.
+    rustup default stable # It has no toolchain yet.
 fi
 if ! rust_is_new_enough; then
     echo "Kijko needs Rust $oldest_rust or newer. Please run 'rustup update stable'," >&2
-    echo "or, where rustup is missing, install it as https://rustup.rs says." >&2
-    exit 1
+    echo "or, where there is no rustup, install it as https://rustup.rs says." >&2
+    failed=1
 fi
+[[ ! $failed ]]

@@ -27,7 +27,7 @@ const PUBLIC: [&str; 12] = [
 
 /// Every method and path of the system.
 pub fn operations() -> Vec<(String, String, Value)> {
-    let document = serde_json::to_value(kijko_http::document()).expect("JSON");
+    let document = kijko_http::document();
     let paths = document["paths"].as_object().expect("paths").clone();
     let operations = paths.into_iter().flat_map(|(path, item)| {
         let methods = item.as_object().expect("methods").clone();

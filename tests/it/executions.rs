@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::provider::{API_KEY, Provider, Reply};
+use crate::harness::provider::Reply;
 use crate::harness::{Installation, eventually};
 
 #[tokio::test]
@@ -32,18 +32,9 @@ async fn a_run_is_accepted_at_once_and_completed_by_a_worker() {
     assert_eq!((&skill["executionCount"], &skill["lastExecutedAt"]), (&json!(1), &done["completedAt"]));
 }
 
-/// An installation whose models are those of the double.
-async fn with_provider(settings: &[(&str, &str)]) -> (Installation, Provider) {
-    let provider = Provider::start().await;
-    let url = provider.url().to_owned();
-    let mut all = vec![("ANTHROPIC_API_KEY", API_KEY), ("ANTHROPIC_BASE_URL", url.as_ref())];
-    all.extend_from_slice(settings);
-    (Installation::with(&all).await, provider)
-}
-
 #[tokio::test]
 async fn tokens_and_cost_are_those_that_the_provider_reports() {
-    let (app, provider) = with_provider(&[]).await;
+    let (app, provider) = Installation::with_provider(&[]).await;
     provider.always(Reply::text(&["Hello, ", "world."], 40_000, 4_000));
     let ada = app.owner().await;
     let mut body = crate::harness::skill("Summary");
@@ -89,7 +80,7 @@ async fn checks_come_in_the_documented_order() {
 
 #[tokio::test]
 async fn a_provider_without_a_key_is_said_before_anything_is_written() {
-    let (app, _provider) = with_provider(&[]).await;
+    let (app, _provider) = Installation::with_provider(&[]).await;
     let ada = app.owner().await;
     let mut body = crate::harness::skill("Gemini");
     body["model"] = json!("gemini-pro");
@@ -177,7 +168,7 @@ async fn the_list_filters_and_pages_newest_first() {
 
 #[tokio::test]
 async fn a_run_whose_worker_is_lost_fails_and_is_not_repeated() {
-    let (app, provider) = with_provider(&[]).await;
+    let (app, provider) = Installation::with_provider(&[]).await;
     provider.always(Reply::hang());
     let ada = app.owner().await;
     let skill = ada.create_skill("Summary").await;
@@ -214,7 +205,8 @@ async fn a_waiting_run_that_lost_its_job_gets_a_new_one() {
 
 #[tokio::test]
 async fn the_backlog_of_one_organisation_does_not_starve_another() {
-    let (app, provider) = with_provider(&[("JOB_CONCURRENCY", "1"), ("MAX_ACTIVE_EXECUTIONS", "100")]).await;
+    let (app, provider) =
+        Installation::with_provider(&[("JOB_CONCURRENCY", "1"), ("MAX_ACTIVE_EXECUTIONS", "100")]).await;
     provider.always(Reply::text(&["ok"], 1, 1));
     let (ada, eve) = (app.owner().await, app.stranger().await);
     let (hers, other) = (ada.create_skill("Many").await, eve.create_skill("Few").await);

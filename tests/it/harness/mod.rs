@@ -17,6 +17,7 @@ mod people;
 pub mod provider;
 
 pub use people::{Person, Reply};
+use provider::{API_KEY, Provider};
 
 pub struct Installation {
     pub app: App,
@@ -37,6 +38,14 @@ impl Installation {
     pub async fn with(settings: &[(&str, &str)]) -> Self {
         let database = cluster::fresh_database().await;
         Self::on(database, settings).await
+    }
+
+    /// With models that are those of a double of the provider.
+    pub async fn with_provider(settings: &[(&str, &str)]) -> (Self, Provider) {
+        let provider = Provider::start().await;
+        let mut all = vec![("ANTHROPIC_API_KEY", API_KEY), ("ANTHROPIC_BASE_URL", provider.url())];
+        all.extend_from_slice(settings);
+        (Self::with(&all).await, provider)
     }
 
     /// A second process, so to speak, on the database of another installation.
@@ -131,10 +140,16 @@ impl Installation {
 
 pub const PASSWORD: &str = "testpass123";
 
+pub fn config(database: &str, more: &[(&str, &str)]) -> Config {
+    let settings = settings(database, more);
+    let values: Vec<_> = settings.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    Config::from_values(&values).expect("the settings of a test are valid")
+}
+
 /// The settings of a test: nothing waits, nothing is shared.
-pub fn config(database: &str, settings: &[(&str, &str)]) -> Config {
+pub fn settings(database: &str, more: &[(&str, &str)]) -> Vec<(String, String)> {
     let (app, owner) = (cluster::url("kijko_app", database), cluster::url("kijko_owner", database));
-    let mut values = vec![
+    let mut settings = vec![
         ("DATABASE_URL", app.as_str()),
         ("DATABASE_OWNER_URL", owner.as_str()),
         ("DB_MAX_CONNECTIONS", "6"),
@@ -143,8 +158,8 @@ pub fn config(database: &str, settings: &[(&str, &str)]) -> Config {
         ("JOB_CONCURRENCY", "4"),
         ("SHUTDOWN_GRACE_SECS", "5"),
     ];
-    values.extend_from_slice(settings);
-    Config::from_values(&values).expect("the settings of a test are valid")
+    settings.extend_from_slice(more);
+    settings.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
 impl Drop for Installation {

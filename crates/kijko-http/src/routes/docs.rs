@@ -5,7 +5,7 @@ use axum::Router;
 use axum::http::header;
 use axum::response::Html;
 use axum::routing::get;
-use utoipa::openapi::OpenApi;
+use serde_json::Value;
 use utoipa_swagger_ui::SwaggerUi;
 
 /// ReDoc's bundle, compressed as it was when it was added; see `assets/README.md`.
@@ -15,10 +15,10 @@ const REDOC_PAGE: &str = "<!doctype html><html lang=\"en\"><head><meta charset=\
     <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"></head><body style=\"margin:0\">\
     <redoc spec-url=\"/openapi.json\"></redoc><script src=\"/redoc/redoc.js\"></script></body></html>";
 
-pub fn router(document: OpenApi) -> Router {
+pub fn router(document: &Value) -> Router {
     let script = [(header::CONTENT_TYPE, "text/javascript; charset=utf-8"), (header::CONTENT_ENCODING, "gzip")];
     Router::new()
-        .merge(SwaggerUi::new("/docs").url("/openapi.json", document))
+        .merge(SwaggerUi::new("/docs").external_url_unchecked("/openapi.json", document.clone()))
         .route("/redoc", get(|| async { Html(REDOC_PAGE) }))
         .route("/redoc/redoc.js", get(move || async move { (script, REDOC) }))
 }
