@@ -116,19 +116,11 @@ impl SkillRepo for PgTenantTx {
     }
 
     async fn find_for_update(&mut self, id: SkillId) -> Result<Option<Skill>> {
-        let row = sqlx::query_as!(
-            SkillRow,
-            r#"SELECT id, user_id, name, description, category, prompt_template, model,
-                      parameters AS "parameters: Json<Parameters>",
-                      input_schema AS "input_schema: Json<Vec<InputSchemaField>>",
-                      output_format, is_active, execution_count, star_count, last_executed_at, created_at, updated_at
-                 FROM skills WHERE id = $1 FOR UPDATE"#,
-            id.0,
-        )
-        .fetch_optional(self.conn())
-        .await
-        .map_err(translate)?;
-        row.map(Skill::try_from).transpose()
+        sqlx::query!("SELECT id FROM skills WHERE id = $1 FOR UPDATE", id.0)
+            .fetch_optional(self.conn())
+            .await
+            .map_err(translate)?;
+        SkillRepo::find(self, id).await
     }
 
     async fn list(&mut self, filter: &SkillFilter, page: Page) -> Result<Listed<Skill>> {
