@@ -27,7 +27,7 @@ lint: setup ## Check the format, the code, and the licences and advisories of de
 		CARGO_PROFILE_DEV_DEBUG=0 cargo install cargo-deny --version $(CARGO_DENY) --locked --debug
 	cargo deny check --hide-inclusion-graph licenses bans sources
 	@if cargo deny fetch db; then \
-		cargo deny check --disable-fetch advisories; \
+		cargo deny --offline check --hide-inclusion-graph advisories; \
 	else \
 		echo "NOT CHECKED: the database of advisories cannot be reached from here."; \
 	fi

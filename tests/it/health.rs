@@ -1,0 +1,80 @@
+//! Probes tell the truth: alive is not ready, and ready means that the work can be done.
+
+use serde_json::json;
+
+use crate::harness::Installation;
+
+#[tokio::test]
+async fn probes_answer_as_documented() {
+    let app = Installation::new().await;
+    let nobody = app.nobody();
+    let version = env!("CARGO_PKG_VERSION");
+    let alive = json!({ "status": "healthy", "version": version });
+    assert_eq!(nobody.get("/health").await.ok(200), alive);
+    assert_eq!(nobody.get("/healthz").await.ok(200), alive);
+    assert_eq!(nobody.get("/healthz/").await.ok(200), alive, "a slash changes nothing");
+    let root = json!({ "name": "Kijko API", "version": version, "docs": "/docs", "health": "/health" });
+    assert_eq!(nobody.get("/").await.ok(200), root);
+
+    let database = nobody.get("/healthz/db").await.ok(200);
+    assert_eq!((&database["migrations"], &database["rls"]), (&json!("current"), &json!("enforced")));
+    let ready = nobody.get("/health/ready").await.ok(200);
+    assert_eq!((&ready["status"], &ready["checks"]["database"]["status"]), (&json!("healthy"), &json!("healthy")));
+    assert_eq!(ready["checks"]["auth"], json!({ "status": "healthy", "mode": "builtin" }));
+    assert_eq!(ready["checks"]["redis"]["status"], "disabled");
+    assert_eq!(ready["checks"]["jobs"]["dead"], 0);
+
+    let info = nobody.get("/info").await.ok(200);
+    assert_eq!((&info["environment"], &info["auth_mode"]), (&json!("local"), &json!("builtin")));
+    assert!(info["features"].as_object().unwrap().values().all(|flag| flag.is_boolean()), "booleans only: {info}");
+}
+
+#[tokio::test]
+async fn a_table_without_forced_policies_makes_the_server_unready() {
+    let app = Installation::new().await;
+    app.sql("ALTER TABLE skills NO FORCE ROW LEVEL SECURITY").await;
+    assert_eq!(app.nobody().get("/healthz/db").await.ok(503)["rls"], "not_enforced");
+    app.nobody().get("/health/ready").await.ok(503);
+    app.nobody().get("/health").await.ok(200);
+}
+
+#[tokio::test]
+async fn a_server_that_is_shutting_down_is_alive_but_not_ready() {
+    let app = Installation::new().await;
+    app.app.drain();
+    assert_eq!(app.nobody().get("/health/ready").await.ok(503)["status"], "unhealthy");
+    app.nobody().get("/health").await.ok(200);
+}
+
+#[tokio::test]
+async fn every_reply_carries_the_hardening_headers() {
+    let local = Installation::new().await;
+    let shared = Installation::with(&[("KIJKO_ENV", "cfy")]).await;
+    for path in ["/health", "/api/v1/skills", "/nothing"] {
+        let reply = local.nobody().get(path).await;
+        assert_eq!(reply.header("x-content-type-options"), Some("nosniff"), "{path}");
+        assert_eq!(reply.header("referrer-policy"), Some("no-referrer"), "{path}");
+        assert_eq!(reply.header("cache-control"), Some("no-store"), "{path}");
+        assert_eq!(reply.header("strict-transport-security"), None, "a machine of one's own has no certificate");
+        let reply = shared.nobody().get(path).await;
+        assert!(reply.header("strict-transport-security").is_some(), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn the_documentation_loads_nothing_from_elsewhere() {
+    let app = Installation::new().await;
+    for path in ["/docs/", "/redoc"] {
+        let page = app.nobody().get(path).await;
+        assert_eq!(page.status, 200, "{path}");
+        assert!(!page.text.contains("src=\"http") && !page.text.contains("href=\"http"), "{path}: {}", page.text);
+    }
+    let script = app.nobody().get("/redoc/redoc.js").await;
+    assert_eq!((script.status.as_u16(), script.header("content-encoding")), (200, Some("gzip")));
+    assert_eq!(app.nobody().get("/openapi.json").await.ok(200), kijko_http::document());
+
+    let closed = Installation::with(&[("DOCS_ENABLED", "false")]).await;
+    for path in ["/docs/", "/redoc", "/openapi.json"] {
+        closed.nobody().get(path).await.refused(404, "NOT_FOUND");
+    }
+}
