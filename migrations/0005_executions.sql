@@ -80,10 +80,12 @@ GRANT SELECT (organization_id, user_id, id, status, executed_at, lease_expires_a
     ON skill_executions TO kijko_system;
 
 -- The state machine. Each transition is one conditional update: the first writer wins, the other is told.
+-- pg_temp comes last in the path: first, as it does unless it is named, a tenant's temporary type called `uuid` would
+-- take the place of the real one, and the check of that type would run as the owner.
 
 -- pending -> running. True when this caller is the one who runs it.
 CREATE FUNCTION app.claim_execution(p_id uuid, p_now timestamptz, p_lease_expires_at timestamptz) RETURNS boolean
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = ''
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     UPDATE public.skill_executions
@@ -95,7 +97,7 @@ $$;
 
 -- Says that the worker lives. False when the run has ended in the meantime (cancelled, for one).
 CREATE FUNCTION app.renew_execution(p_id uuid, p_lease_expires_at timestamptz) RETURNS boolean
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = ''
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     UPDATE public.skill_executions SET lease_expires_at = p_lease_expires_at
@@ -112,7 +114,7 @@ CREATE FUNCTION app.end_execution(
     p_prompt_tokens bigint, p_completion_tokens bigint, p_cost_cents bigint, p_cost_usd numeric,
     p_provider text, p_model text, p_attempts smallint, p_error_code text, p_error_message text
 ) RETURNS boolean
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = ''
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     v_skill_id uuid;
@@ -145,7 +147,7 @@ CREATE FUNCTION app.record_cancelled_usage(
     p_id uuid, p_prompt_tokens bigint, p_completion_tokens bigint, p_cost_cents bigint, p_cost_usd numeric,
     p_provider text, p_model text, p_attempts smallint
 ) RETURNS boolean
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = ''
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     UPDATE public.skill_executions

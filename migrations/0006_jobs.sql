@@ -37,14 +37,20 @@ CREATE FUNCTION app.execution_job_key(p_organization_id uuid, p_execution_id uui
 GRANT EXECUTE ON FUNCTION app.execution_job_key TO kijko_system;
 
 -- Enqueues the run of an execution, in the caller's transaction. Doing it again is harmless: the key makes it
--- one job, and the row decides who runs. The priority is the organisation's backlog, so that the first run of
--- one organisation goes before the hundredth of another.
+-- one job, and the row decides who runs. It must be the caller's own, or a colleague's job could be replaced under
+-- its key. The priority is the organisation's backlog, so that the first run of one organisation goes before the
+-- hundredth of another.
 CREATE FUNCTION app.enqueue_execution(p_execution_id uuid) RETURNS void
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = ''
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     v_backlog bigint;
 BEGIN
+    PERFORM FROM public.skill_executions
+      WHERE organization_id = app.current_org() AND user_id = app.current_user_id() AND id = p_execution_id;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'the caller has no execution % to enqueue', p_execution_id USING ERRCODE = 'no_data_found';
+    END IF;
     SELECT count(*) INTO v_backlog FROM public.skill_executions
      WHERE organization_id = app.current_org() AND status IN ('pending', 'running');
     PERFORM graphile_worker.add_jobs(ARRAY[ROW(

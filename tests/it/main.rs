@@ -20,4 +20,5 @@ mod layers;
 mod openapi;
 mod processes;
 mod runs;
+mod schema;
 mod skills;

@@ -4,6 +4,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
+use kijko_core::config::LogFormat;
 use kijko_core::{App, Config};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -76,6 +77,10 @@ fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
 #[expect(clippy::print_stdout, reason = "this is for the person who started the server")]
 fn welcome(app: &App, listener: &TcpListener) {
     let port = listener.local_addr().map_or(app.config().http.port, |address| address.port());
+    // Who collects JSON from standard output expects nothing else there.
+    if app.config().log_format == LogFormat::Json {
+        return tracing::info!(port, "listening");
+    }
     let url = format!("http://localhost:{port}");
     println!(
         "\nKijko is running at {url}   (documentation: {url}/docs, stop with Ctrl-C)\n\nTry it:\n\

@@ -39,7 +39,7 @@ async fn three_processes_share_a_thousand_runs_and_each_is_run_once() {
         provider.wait_for_calls(1).await;
     }
     providers.iter().for_each(|provider| provider.release(RUNS));
-    deployment.all_runs_end(Duration::from_secs(60)).await;
+    deployment.all_runs_end(Duration::from_secs(120)).await;
 
     let mut calls: HashMap<String, usize> = HashMap::new();
     for call in providers.iter().flat_map(Provider::calls) {

@@ -127,7 +127,10 @@ impl Process {
         let waiting = output.wait_for(|text| regex.is_match(text));
         let text = match tokio::time::timeout(PATIENCE, waiting).await {
             Ok(Ok(text)) => text.clone(),
-            _ => panic!("the program never said {pattern:?}; it said:\n{}", self.output()),
+            _ => panic!(
+                "the program never said {pattern:?}; if it is older than the code, run `make test`; it said:\n{}",
+                self.output()
+            ),
         };
         let found = regex.captures(&text).expect("it matched");
         found.get(1).map_or("", |group| group.as_str()).to_owned()

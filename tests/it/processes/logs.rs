@@ -54,12 +54,7 @@ async fn traffic(settings: &[(&str, &str)]) -> Traffic {
     secrets.push("Brewster".to_owned());
     secrets.extend(deployment.with(&[]).into_iter().filter(|(name, _)| name == "ENCRYPTION_KEY").map(|(_, key)| key));
     grace.post("/api/v1/auth/logout", json!({ "refresh_token": renewed["refresh_token"] })).await;
-    Traffic {
-        secrets,
-        output: server.stop().await,
-        user_id: text(&me["id"]),
-        organization_id: text(&me["organization_id"]),
-    }
+    Traffic { secrets, output: server.stop().await, user_id: text(&me["id"]), organization_id: text(&me["org_id"]) }
 }
 
 impl Traffic {
@@ -113,6 +108,8 @@ async fn every_request_is_one_line_of_json() {
 #[tokio::test]
 async fn no_level_and_no_format_of_the_log_holds_a_secret() {
     for format in ["text", "json"] {
-        traffic(&[("LOG_FORMAT", format), ("LOG_LEVEL", "debug")]).await.holds_no_secret();
+        let traffic = traffic(&[("LOG_FORMAT", format), ("LOG_LEVEL", "trace")]).await;
+        assert!(traffic.output.contains("TRACE"), "everything is told:\n{}", traffic.output);
+        traffic.holds_no_secret();
     }
 }

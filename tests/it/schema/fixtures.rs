@@ -70,7 +70,7 @@ pub const TABLES: [Table; 16] = [
         key: "id",
         whose: Whose::Organization,
         rows: &[],
-        row: &[("id", "{id}"), ("name", "'{id}'"), MADE, ("updated_at", "now()")],
+        row: &[("id", "{id}"), ("name", "'New'"), MADE, ("updated_at", "now()")],
         change: "name = 'changed'",
     },
     Table {
@@ -101,7 +101,15 @@ pub const TABLES: [Table; 16] = [
         key: "id",
         whose: Whose::Columns,
         rows: &["first"],
-        row: &[ORGANIZATION, ("id", "{id}"), USER, ("auth_method", "'password'"), MADE, ("last_active", "now()"), LATER],
+        row: &[
+            ORGANIZATION,
+            ("id", "{id}"),
+            USER,
+            ("auth_method", "'password'"),
+            MADE,
+            ("last_active", "now()"),
+            LATER,
+        ],
         change: "revoked_at = now()",
     },
     Table {
@@ -219,17 +227,26 @@ impl Table {
         self.name.starts_with("graphile_worker.")
     }
 
+    /// The name with its schema: who may not enter the schema is told so, and not that there is no such table.
+    pub fn path(&self) -> String {
+        if self.is_engine() { self.name.to_owned() } else { format!("public.{}", self.name) }
+    }
+
     /// Whether each of the four owners may have rows here.
     pub fn is_owned(&self) -> bool {
         matches!(self.whose, Whose::Columns | Whose::Session)
     }
 
-    /// Key, owner and content of every row.
+    /// Table, key, owner and content of every row.
     pub fn content(&self) -> String {
         let owner = |row: &str| {
             let when = |o: &Owner| format!("WHEN '{} {}' THEN '{}'", o.organization, o.user, o.name);
             let whens: Vec<String> = OWNERS.iter().map(when).collect();
-            format!("CASE {row}.organization_id || ' ' || {row}.user_id {} ELSE 'nobody' END", whens.join(" "))
+            format!(
+                "CASE {row}.organization_id || ' ' || {row}.user_id {} ELSE
+                     CASE {row}.organization_id WHEN '{A}' THEN 'A' ELSE 'B' END END",
+                whens.join(" ")
+            )
         };
         let whose = match self.whose {
             Whose::Columns => owner("t"),
@@ -245,7 +262,7 @@ impl Table {
             ),
             Whose::Nobody => "'all'".to_owned(),
         };
-        format!("SELECT {}::text, {whose}, t::text FROM {} t", self.key, self.name)
+        format!("SELECT '{name}', {}::text, {whose}, t::text FROM {name} t", self.key, name = self.name)
     }
 
     /// Adds a row that belongs to `owner`, leaving columns to their defaults.
@@ -260,12 +277,12 @@ impl Table {
             .replace("{newcomer}", ZOE)
             .replace("{owner}", owner.name)
             .replace("{row}", row);
-        format!("INSERT INTO {} ({}) VALUES ({values})", self.name, columns.join(", "))
+        format!("INSERT INTO {} ({}) VALUES ({values})", self.path(), columns.join(", "))
     }
 
     /// Gives every row within reach to somebody else, reading no column.
     pub fn give_away(&self, to: &Owner) -> String {
-        format!("UPDATE {} SET organization_id = '{}', user_id = '{}'", self.name, to.organization, to.user)
+        format!("UPDATE {} SET organization_id = '{}', user_id = '{}'", self.path(), to.organization, to.user)
     }
 }
 
@@ -290,7 +307,9 @@ pub async fn seed(superuser: &mut PgConnection) {
                FROM unnest('{{{ADA},{BOB},{EVE},{ZOE}}}'::uuid[]) id"
     )];
     for Owner { organization, user, .. } in &OWNERS {
-        sql.push(format!("INSERT INTO organization_members VALUES ('{organization}', '{user}', 'owner', 'active', now())"));
+        sql.push(format!(
+            "INSERT INTO organization_members VALUES ('{organization}', '{user}', 'owner', 'active', now())"
+        ));
     }
     for table in &TABLES {
         let owners = if table.is_owned() { &OWNERS[..] } else { &OWNERS[..1] };

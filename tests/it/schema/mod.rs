@@ -3,12 +3,13 @@
 //! the policies cost (`plans`), who may do what to whose rows (`matrix`, on the rows of `fixtures`), and that the matrix
 //! notices when a policy is weakened (`mutants`).
 
-use sqlx::postgres::PgConnection;
+use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, ConnectOptions, Row};
 use tokio::sync::OnceCell;
 
 use crate::harness::cluster;
 
+mod attempts;
 mod fixtures;
 mod matrix;
 mod mutants;
@@ -27,11 +28,18 @@ async fn superuser(database: &str) -> PgConnection {
     cluster::options("postgres", database).connect().await.expect("the superuser may always come in")
 }
 
+/// Every row of every statement, each column as text and NULL as nothing. May fail.
+async fn attempt(conn: &mut PgConnection, sql: impl Into<String>) -> Result<Vec<Vec<String>>, sqlx::Error> {
+    let rows = sqlx::raw_sql(AssertSqlSafe(sql.into())).fetch_all(conn).await?;
+    let text = |row: &PgRow, i: usize| row.get_unchecked::<Option<String>, _>(i).unwrap_or_default();
+    Ok(rows.iter().map(|row| (0..row.len()).map(|i| text(row, i)).collect()).collect())
+}
+
 /// The first column of every row, as text.
 async fn texts(conn: &mut PgConnection, sql: impl Into<String>) -> Vec<String> {
     let sql = sql.into();
-    let rows = sqlx::raw_sql(AssertSqlSafe(sql.clone())).fetch_all(conn).await;
-    rows.unwrap_or_else(|e| panic!("{e}: {sql}")).iter().map(|row| row.get(0)).collect()
+    let rows = attempt(conn, sql.clone()).await.unwrap_or_else(|e| panic!("{e}: {sql}"));
+    rows.into_iter().map(|mut row| row.swap_remove(0)).collect()
 }
 
 /// What the catalogue of a migrated database says, as one text per row. Read only: the database is shared.

@@ -108,7 +108,10 @@ async fn functions_are_called_by_whom_they_are_for() {
     )
     .await;
     let expected: Vec<String> = FUNCTIONS.iter().map(|(name, roles)| format!("{name}: {roles}")).collect();
-    assert_eq!(found, expected, "name the function and its one caller in FUNCTIONS, and GRANT EXECUTE to that role alone");
+    assert_eq!(
+        found, expected,
+        "name the function and its one caller in FUNCTIONS, and GRANT EXECUTE to that role alone"
+    );
     nothing(
         "SELECT p.oid::regprocedure::text FROM pg_proc p, aclexplode(coalesce(proacl, acldefault('f', proowner)))
           WHERE pronamespace = 'graphile_worker'::regnamespace AND grantee NOT IN (proowner, 'kijko_system'::regrole)",

@@ -81,7 +81,7 @@ async fn constraints_and_indexes_are_named_after_their_table() {
         "errors.rs translates constraints by name: CONSTRAINT <table>_…",
     )
     .await;
-    let from = columns("k.conrelid", "k.conkey");
+    let from = columns("f.conrelid", "f.conkey");
     nothing(
         format!(
             "SELECT conname || ' should be ' || expected FROM (
@@ -90,7 +90,7 @@ async fn constraints_and_indexes_are_named_after_their_table() {
                        WHEN 'f' THEN format('%s_%s_fkey', relname, array_to_string({from}, '_'))
                        WHEN 'u' THEN format('%s_%s_key', relname, array_to_string({from}, '_'))
                        WHEN 'c' THEN regexp_replace(conname, '_check$', '') || '_check' END AS expected
-                  FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid WHERE {OURS}) named
+                  FROM pg_constraint f JOIN pg_class c ON c.oid = f.conrelid WHERE {OURS}) named
               WHERE conname <> expected"
         ),
         "constraints are written out: <table>_<columns>_{fkey,key}, <table>_pkey, <table>_<what>_check",

@@ -92,4 +92,14 @@ mod tests {
         assert_eq!(passwords.verify("wrong horse".into(), Some(hash)).await.expect("read"), Verified::Wrong);
         assert_eq!(passwords.verify("no such account".into(), None).await.expect("read"), Verified::Wrong);
     }
+
+    #[tokio::test]
+    async fn a_hash_with_older_parameters_is_right_but_outdated() {
+        let params = Params::new(8192, 1, 1, None).expect("valid");
+        let older = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+        let hash: phc::PasswordHash = older.hash_password_with_salt(b"correct horse", &[7; 16]).expect("hashed");
+        let passwords = Argon2Passwords::new(Arc::new(SystemRandom));
+        let verified = passwords.verify("correct horse".into(), Some(hash.to_string())).await.expect("read");
+        assert_eq!(verified, Verified::RightButOutdated);
+    }
 }

@@ -77,7 +77,12 @@ impl Database {
 }
 
 fn parse(name: &'static str, url: &SecretString) -> Result<PgConnectOptions, StartError> {
-    let options = PgConnectOptions::from_str(url.expose_secret()).map_err(|_| StartError::DatabaseUrl(name))?;
+    let url = url.expose_secret();
+    // The driver would take any scheme.
+    if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
+        return Err(StartError::DatabaseUrl(name));
+    }
+    let options = PgConnectOptions::from_str(url).map_err(|_| StartError::DatabaseUrl(name))?;
     Ok(options.application_name("kijko"))
 }
 

@@ -3,8 +3,8 @@
 //! `BEGIN` and the context travel in one message, so opening costs one round trip. Two dangers are met here:
 //!
 //! * A caller may be dropped at any await (a client hangs up). With sqlx 0.9 a dropped `BEGIN` would return a
-//!   connection to the pool whose transaction, and tenant context, are still open. So opening and committing run in
-//!   tasks of their own, which nobody can cancel.
+//!   connection to the pool whose transaction, and tenant context, are still open. So opening runs in a task of its
+//!   own, which nobody can cancel. Everything after it may be dropped: what was not committed is rolled back.
 //! * Should a connection come back with an open transaction all the same, the message begins with `ROLLBACK`.
 
 use async_trait::async_trait;
@@ -79,11 +79,6 @@ async fn begin(pool: &PgPool, statement: String) -> Result<Transaction<'static, 
     opening.await.map_err(|e| Error::internal("opening a transaction", e))?.map_err(errors::translate)
 }
 
-async fn commit(tx: Transaction<'static, Postgres>) -> Result<()> {
-    let committing = tokio::spawn(tx.commit());
-    committing.await.map_err(|e| Error::internal("committing", e))?.map_err(errors::translate)
-}
-
 #[async_trait]
 impl TenantTx for PgTenantTx {
     fn executions(&mut self) -> &mut dyn ExecutionRepo {
@@ -99,7 +94,7 @@ impl TenantTx for PgTenantTx {
     }
 
     async fn commit(self: Box<Self>) -> Result<()> {
-        commit(self.tx).await
+        self.tx.commit().await.map_err(errors::translate)
     }
 }
 
@@ -130,6 +125,6 @@ impl SystemTx for PgSystemTx {
     }
 
     async fn commit(self: Box<Self>) -> Result<()> {
-        commit(self.tx).await
+        self.tx.commit().await.map_err(errors::translate)
     }
 }

@@ -1,0 +1,95 @@
+//! Who may do what to whose rows: every table and every function of the state machine, tried by everybody, on the rows
+//! of everybody. The outcomes are in `policy_matrix.txt`, one line per attempt; a changed line is a changed right.
+
+use std::path::PathBuf;
+
+use super::attempts::{Line, matrix};
+use super::fixtures::{TABLES, seed};
+use super::{OURS, superuser, texts};
+use crate::harness::cluster;
+
+const LEGEND: &str = "\
+# Who may do what to whose rows: table or function, command, actor, outcome. Made by tests/it/schema/matrix.rs.
+#   own, colleague, elsewhere, stranger   whose rows: Ada's in A; Bob's in A; Ada's in B; Eve's in B. Ada works in A.
+#   2/4               reached two of the four rows
+#   42501 no grant    refused, because nobody granted it
+#   42501 policy      refused by a policy
+#   error 42704, 22P02   no context, never or no more: an error, and never all rows
+#   all granted       the same role after GRANT ALL, so that the policies alone stand in the way
+#   yes, no           what a function answered, and whose rows it changed
+";
+
+pub async fn seeded_database() -> String {
+    let database = cluster::fresh_database().await;
+    let mut conn = superuser(&database).await;
+    seed(&mut conn).await;
+    let unknown = texts(
+        &mut conn,
+        format!(
+            "SELECT c.oid::regclass::text FROM pg_class c
+              WHERE ({OURS} OR c.relnamespace = 'graphile_worker'::regnamespace AND c.relkind IN ('r', 'p'))
+                AND c.oid::regclass::text <> ALL (ARRAY['{}'])",
+            TABLES.each_ref().map(|table| table.name).join("', '")
+        ),
+    )
+    .await;
+    assert!(
+        unknown.is_empty(),
+        "nobody tries the policies of {unknown:?}: describe a valid row in TABLES of tests/it/schema/fixtures.rs, then \
+         run this test with UPDATE_SNAPSHOTS=1 and review every new line of policy_matrix.txt"
+    );
+    database
+}
+
+fn rendered(lines: &[Line]) -> String {
+    let mut text = LEGEND.to_owned();
+    let mut subject = "";
+    for line in lines {
+        if line.subject != subject {
+            text += "\n";
+            subject = line.subject;
+        }
+        text += &format!("{line}\n");
+    }
+    text
+}
+
+/// Whether it lets somebody do what no design of ours could mean, whatever the expectation says.
+fn leaks(line: &Line) -> bool {
+    let refused = |outcome: &str| {
+        ["42501", "error", "0/", "0 row", "1 row of own", "no"].iter().any(|start| outcome.starts_with(start))
+    };
+    let reached = |whose: &[&str]| line.cells.iter().any(|(w, outcome)| whose.contains(w) && !refused(outcome));
+    match line.actor {
+        _ if line.command == "may" => line.actor == "login",
+        // The owner has rights of its own where it needs no rows of others, and the system spans organisations.
+        "system" | "system, all granted" => line.subject.starts_with("app.") && reached(&["own", "stranger"]),
+        "tenant" | "tenant, all granted" | "owner" => reached(&["elsewhere", "stranger"]),
+        _ => line.cells.iter().any(|(_, outcome)| !refused(outcome)),
+    }
+}
+
+#[tokio::test]
+async fn every_cell_of_the_policy_matrix_is_as_expected() {
+    let lines = matrix(&seeded_database().await, "", |_| true).await;
+    let leaks: Vec<String> = lines.iter().filter(|line| leaks(line)).map(ToString::to_string).collect();
+    assert!(leaks.is_empty(), "no expectation may allow this:\n{}", leaks.join("\n"));
+    let current = rendered(&lines);
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("it/schema/policy_matrix.txt");
+    if std::env::var_os("UPDATE_SNAPSHOTS").is_some() {
+        std::fs::write(&path, &current).expect("the folder is writable");
+    }
+    let expected = std::fs::read_to_string(&path).unwrap_or_default();
+    let only = |sign: &str, a: &str, b: &str| -> Vec<String> {
+        a.lines().filter(|line| !b.lines().any(|other| other == *line)).map(|line| format!("{sign} {line}")).collect()
+    };
+    let changed = [only("-", &expected, &current), only("+", &current, &expected)].concat();
+    assert!(
+        current == expected,
+        "somebody may do something else than before. If that is meant, run `UPDATE_SNAPSHOTS=1 cargo test -p kijko-tests \
+         --test it policy_matrix` and review policy_matrix.txt:\n{}",
+        changed.join("\n")
+    );
+    let cells: usize = lines.iter().map(|line| line.cells.len()).sum();
+    assert!(cells > 1000, "only {cells} cells were tried: the matrix is not complete");
+}

@@ -1,0 +1,218 @@
+//! What the policies cost: with tens of thousands of rows of others beside one's own, every query of a tenant still goes
+//! through an index that begins with the organisation, and never past the rows of others.
+
+use regex::Regex;
+use serde_json::Value;
+use sqlx::postgres::PgConnection;
+
+use super::{superuser, texts};
+use crate::harness::{Installation, cluster};
+
+const ORGANIZATION: &str = "md5('organisation 1')::uuid";
+const USER: &str = "md5('user 1 1')::uuid";
+
+/// Two organisations of 20 people, each with 1 000 skills and 1 500 executions.
+async fn crowd(conn: &mut PgConnection) {
+    let sql = "
+        BEGIN;
+        INSERT INTO organizations (id, name, created_at, updated_at)
+            SELECT md5('organisation ' || o)::uuid, o, now(), now() FROM generate_series(1, 2) o;
+        INSERT INTO users (id, email, first_name, last_name, created_at, updated_at)
+            SELECT md5(format('user %s %s', o, u))::uuid, format('%s@%s.example.com', u, o), 'A', 'B', now(), now()
+              FROM generate_series(1, 2) o, generate_series(1, 20) u;
+        INSERT INTO organization_members (organization_id, user_id, role, joined_at)
+            SELECT md5('organisation ' || o)::uuid, md5(format('user %s %s', o, u))::uuid, 'member', now()
+              FROM generate_series(1, 2) o, generate_series(1, 20) u;
+        INSERT INTO skills (organization_id, id, user_id, name, category, prompt_template, model, parameters,
+                            output_format, is_active, execution_count, created_at, updated_at)
+            SELECT md5('organisation ' || o)::uuid, md5(format('skill %s %s %s', o, u, s))::uuid,
+                   md5(format('user %s %s', o, u))::uuid, 'Skill ' || md5(s::text), 'custom',
+                   'Summarise in one line: {{text}}', 'offline', '{}', 'text', s % 3 > 0, s % 50,
+                   now() - s * interval '1 hour', now() - s * interval '1 minute'
+              FROM generate_series(1, 2) o, generate_series(1, 20) u, generate_series(1, 1000) s;
+        INSERT INTO skill_executions (organization_id, id, user_id, skill_id, execution_type, input, status,
+                                      executed_at, completed_at)
+            SELECT md5('organisation ' || o)::uuid, md5(format('execution %s %s %s', o, u, e))::uuid,
+                   md5(format('user %s %s', o, u))::uuid, md5(format('skill %s %s %s', o, u, e % 100 + 1))::uuid,
+                   'manual', '{}', CASE WHEN e < 3 THEN 'pending' WHEN e % 9 = 0 THEN 'failed' ELSE 'completed' END,
+                   now() - e * interval '10 minutes', CASE WHEN e < 3 THEN NULL ELSE now() END
+              FROM generate_series(1, 2) o, generate_series(1, 20) u, generate_series(1, 1500) e;
+        COMMIT";
+    texts(conn, sql).await;
+    texts(conn, "VACUUM (ANALYZE) skills").await;
+    texts(conn, "VACUUM (ANALYZE) skill_executions").await;
+}
+
+/// Every node of a plan that reads a table of ours: the node, the table, the index and what is looked up in it.
+fn scans(plan: &Value, found: &mut Vec<(String, String, String, String)>) {
+    let text = |name: &str| plan[name].as_str().unwrap_or_default().to_owned();
+    let node = text("Node Type");
+    if node.ends_with("Scan") && node != "Bitmap Heap Scan" && node != "Subquery Scan" {
+        found.push((node, text("Relation Name"), text("Index Name"), text("Index Cond")));
+    }
+    for child in plan["Plans"].as_array().into_iter().flatten() {
+        scans(child, found);
+    }
+}
+
+/// Explains the query as the role, and says what is wrong with the plan.
+async fn complaint(conn: &mut PgConnection, opening: &str, query: &str, leading: &str) -> Option<String> {
+    let sql = format!("BEGIN; {opening} EXPLAIN (FORMAT JSON) {query}");
+    let text = texts(conn, sql).await.concat();
+    texts(conn, "ROLLBACK").await;
+    let plan: Value = serde_json::from_str(&text).expect("a plan in JSON");
+    let mut found = Vec::new();
+    scans(&plan[0]["Plan"], &mut found);
+    assert!(!found.is_empty(), "the plan reads nothing: {text}");
+    let wrong = found.iter().find(|(node, table, index, condition)| {
+        let reads_ours = ["skills", "skill_executions"].contains(&table.as_str()) || !index.is_empty();
+        reads_ours && (node == "Seq Scan" || index.is_empty() || !condition.starts_with(&format!("(({leading} =")))
+    });
+    wrong.map(|(node, table, index, condition)| format!("{query}\n    {node} {table} {index} {condition}"))
+}
+
+/// The orders in which the adapter reads skills, from its source: a new one is explained without being asked for.
+fn skill_orders() -> Vec<String> {
+    let source = include_str!("../../../crates/kijko-core/src/adapters/postgres/skills.rs");
+    let arm = Regex::new(r#"SkillSort::\w+ => " (ORDER BY [^"]+)""#).expect("valid");
+    let orders: Vec<String> = arm.captures_iter(source).map(|found| found[1].to_owned()).collect();
+    assert!(orders.len() >= 5, "the orders are no longer written as `SkillSort::… => \" ORDER BY …\"`: {orders:?}");
+    orders
+}
+
+fn tenant_queries() -> Vec<String> {
+    let skill = "md5('skill 1 1 7')::uuid";
+    let execution = "md5('execution 1 1 7')::uuid";
+    let mut queries = vec![
+        format!("SELECT * FROM skills WHERE id = {skill}"),
+        format!("SELECT id FROM skills WHERE id = {skill} FOR UPDATE"),
+        format!("SELECT * FROM skills WHERE id = ANY (ARRAY[{skill}, {execution}])"),
+        format!("UPDATE skills SET name = 'New' WHERE id = {skill}"),
+        format!("DELETE FROM skills WHERE id = {skill}"),
+        format!("SELECT * FROM skill_executions WHERE id = {execution}"),
+        "SELECT count(*) FROM skill_executions WHERE status IN ('pending', 'running')".to_owned(),
+        format!(
+            "SELECT id FROM skill_executions WHERE skill_id = {skill} AND status IN ('pending', 'running') ORDER BY id"
+        ),
+    ];
+    for filter in [
+        "true",
+        "is_active = true",
+        "category = ANY ('{custom,analysis}')",
+        "(strpos(lower(name), lower('abc')) > 0 OR strpos(lower(description), lower('abc')) > 0)",
+    ] {
+        queries.push(format!("SELECT count(*) FROM skills WHERE true AND {filter}"));
+        for order in skill_orders() {
+            queries.push(format!("SELECT * FROM skills WHERE true AND {filter} {order} LIMIT 20 OFFSET 0"));
+            queries.push(format!("SELECT * FROM skills WHERE true AND {filter} {order} LIMIT 20 OFFSET 900"));
+        }
+    }
+    let (by_skill, by_date) =
+        (format!("skill_id = {skill}"), "executed_at >= now() - interval '1 day' AND executed_at <= now()");
+    let both = format!("{by_skill} AND status = 'failed' AND execution_type = 'manual' AND {by_date}");
+    for filter in
+        ["true", &by_skill, "status = 'failed'", "status = 'pending'", "execution_type = 'manual'", by_date, &both]
+    {
+        let from = format!("FROM skill_executions WHERE true AND {filter}");
+        queries.push(format!("SELECT count(*) {from}"));
+        queries.push(format!("SELECT * {from} ORDER BY executed_at DESC, id DESC LIMIT 20 OFFSET 0"));
+        queries.push(format!("SELECT * {from} ORDER BY executed_at DESC, id DESC LIMIT 20 OFFSET 1000"));
+    }
+    queries
+}
+
+#[tokio::test]
+async fn every_query_of_a_tenant_uses_an_index_that_begins_with_the_organization() {
+    let database = cluster::fresh_database().await;
+    let mut conn = superuser(&database).await;
+    crowd(&mut conn).await;
+    let ids = texts(&mut conn, format!("SELECT format('%s %s', {ORGANIZATION}, {USER})")).await;
+    let (organization, user) = ids[0].split_once(' ').expect("two ids");
+    let tenant = format!(
+        "SET LOCAL app.current_org_id = '{organization}'; SET LOCAL app.current_user_id = '{user}';
+         SET LOCAL ROLE kijko_tenant;"
+    );
+    let mut complaints = Vec::new();
+    for query in tenant_queries() {
+        complaints.extend(complaint(&mut conn, &tenant, &query, "organization_id").await);
+    }
+    // The same once the plan no longer knows the ids, as after five calls of a prepared statement.
+    let generic = format!("{tenant} SET LOCAL plan_cache_mode = force_generic_plan;");
+    for (types, query) in [
+        ("uuid", "SELECT * FROM skills WHERE id = $1"),
+        ("uuid[]", "SELECT * FROM skills WHERE id = ANY ($1)"),
+        ("bigint", "SELECT * FROM skills ORDER BY updated_at DESC, id LIMIT $1"),
+        ("text", "SELECT * FROM skill_executions WHERE status = $1 ORDER BY executed_at DESC, id DESC LIMIT 20"),
+        ("uuid", "SELECT * FROM skill_executions WHERE skill_id = $1 ORDER BY executed_at DESC, id DESC LIMIT 20"),
+    ] {
+        let prepared = format!("{generic} DEALLOCATE ALL; PREPARE q ({types}) AS {query};");
+        complaints.extend(complaint(&mut conn, &prepared, "EXECUTE q (NULL)", "organization_id").await);
+    }
+    assert!(
+        complaints.is_empty(),
+        "these read rows of others, or walk an index; add one that begins with (organization_id, user_id, …):\n  {}",
+        complaints.join("\n  ")
+    );
+}
+
+#[tokio::test]
+async fn the_sweep_over_all_organizations_uses_its_own_index() {
+    let database = cluster::fresh_database().await;
+    let mut conn = superuser(&database).await;
+    crowd(&mut conn).await;
+    for query in [
+        "SELECT organization_id, user_id, id FROM skill_executions
+          WHERE status = 'running' AND lease_expires_at < now() ORDER BY lease_expires_at LIMIT 100",
+        "SELECT e.organization_id, e.user_id, e.id FROM skill_executions e
+          WHERE e.status = 'pending' AND e.executed_at < now() ORDER BY e.executed_at LIMIT 100",
+    ] {
+        let complaint = complaint(&mut conn, "SET LOCAL ROLE kijko_system;", query, "status").await;
+        assert_eq!(
+            complaint, None,
+            "the sweep runs every few seconds over all rows: skill_executions_sweep_idx is for it"
+        );
+    }
+}
+
+/// What really runs, whatever it was explained as: the requests of one person, while PostgreSQL counts whole scans.
+#[tokio::test]
+async fn no_request_reads_a_whole_table() {
+    let mut app = Installation::new().await;
+    app.leave_jobs();
+    let mut conn = superuser(&app.database).await;
+    crowd(&mut conn).await;
+    let ada = app.owner().await;
+    let skill = ada.create_skill("Mine").await;
+    let execution = ada.execute(&skill, serde_json::json!({})).await;
+    let scanned = "SELECT format('%s %s', relname, seq_scan) FROM pg_stat_user_tables
+                    WHERE relname IN ('skills', 'skill_executions') ORDER BY relname";
+    texts(&mut conn, "SELECT pg_stat_reset()").await;
+    // Often enough for PostgreSQL to settle on a plan that fits any values.
+    for _ in 0..8 {
+        for sort in ["updated", "created", "name", "most-used", "popular"] {
+            ada.get(&format!("/api/v1/skills?sort={sort}")).await.ok(200);
+        }
+        let mut paths = vec![
+            "skills?search=abc&category=custom&is_active=true".to_owned(),
+            format!("skills/{skill}"),
+            format!("executions/{execution}"),
+            format!("executions?skillId={skill}"),
+        ];
+        paths.extend(
+            ["", "?status=failed", "?executionType=manual", "?startDate=2020-01-01"]
+                .map(|query| format!("executions{query}")),
+        );
+        for path in paths {
+            ada.get(&format!("/api/v1/{path}")).await.ok(200);
+        }
+        ada.put(&format!("/api/v1/skills/{skill}"), serde_json::json!({ "description": "Changed" })).await.ok(200);
+        ada.post(&format!("/api/v1/executions/{execution}/cancel"), serde_json::json!({})).await;
+        ada.execute(&skill, serde_json::json!({})).await;
+    }
+    // A connection tells what it did at the latest when it ends.
+    app.app.close().await;
+    let own = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND usename = 'kijko_app'";
+    crate::harness::eventually("the server's connections end", async || texts(&mut conn, own).await[0] == "0").await;
+    let scanned = texts(&mut conn, scanned).await;
+    assert_eq!(scanned, ["skill_executions 0", "skills 0"], "some request read a whole table: EXPLAIN its statements");
+}
