@@ -1,8 +1,8 @@
 # Everything that is done with this repository, one command each; `make` alone lists them.
 
 SHELL := bash
-# Where rustup puts the tools, whether the shell knows it or not.
-export PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
+# Rust's tools and the system's, whether the shell knows their folders or not.
+export PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH):/usr/sbin:/sbin
 # On a build server, a Cargo.lock that does not fit is a mistake.
 LOCKED := $(if $(CI),--locked)
 CARGO_DENY := 0.20.2
@@ -21,7 +21,9 @@ test: setup ## Run every test; they start what they need
 
 lint: setup ## Check the format, the code, and the licences and advisories of dependencies
 	cargo fmt --all --check
-	PYO3_NO_PYTHON=1 cargo clippy $(LOCKED) --workspace --all-targets -- -D warnings
+	@# kijko-py too, on a machine without Python: nothing is linked here.
+	PYO3_NO_PYTHON=1 PYO3_BUILD_EXTENSION_MODULE=1 \
+		cargo clippy $(LOCKED) --workspace --all-targets -- -D warnings
 	@# Unoptimised, it is built in a minute and still checks in a second.
 	@type -P cargo-deny >/dev/null || \
 		CARGO_PROFILE_DEV_DEBUG=0 cargo install cargo-deny --version $(CARGO_DENY) --locked --debug

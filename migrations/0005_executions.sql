@@ -125,7 +125,9 @@ BEGIN
            cost_cents = p_cost_cents, cost_usd = p_cost_usd,
            provider = p_provider, model = p_model, attempts = p_attempts,
            error_code = p_error_code, error_message = p_error_message,
-           duration_ms = greatest(0, floor(extract(epoch FROM p_now - started_at) * 1000))
+           -- A run that never started took no time, which is not the same as none.
+           duration_ms = CASE WHEN started_at IS NOT NULL
+                              THEN greatest(0, floor(extract(epoch FROM p_now - started_at) * 1000)) END
      WHERE organization_id = app.current_org() AND id = p_id
        AND status = ANY (p_from) AND status IN ('pending', 'running')
        AND (p_lapsed_before IS NULL OR lease_expires_at < p_lapsed_before)
@@ -142,8 +144,8 @@ BEGIN
 END
 $$;
 
--- What a cancelled call had already cost. The worker learns it after the row was closed by somebody else.
-CREATE FUNCTION app.record_cancelled_usage(
+-- What a call had cost whose run was ended by somebody else: cancelled, or taken for lost while it still went on.
+CREATE FUNCTION app.record_usage(
     p_id uuid, p_prompt_tokens bigint, p_completion_tokens bigint, p_cost_cents bigint, p_cost_usd numeric,
     p_provider text, p_model text, p_attempts smallint
 ) RETURNS boolean
@@ -155,10 +157,10 @@ BEGIN
            cost_cents = p_cost_cents, cost_usd = p_cost_usd,
            provider = p_provider, model = p_model, attempts = p_attempts
      WHERE organization_id = app.current_org() AND id = p_id
-       AND status = 'cancelled' AND attempts = 0 AND cost_usd IS NULL;
+       AND (status = 'cancelled' OR error_code = 'WORKER_LOST') AND attempts = 0 AND cost_usd IS NULL;
     RETURN FOUND;
 END
 $$;
 
-GRANT EXECUTE ON FUNCTION app.claim_execution, app.renew_execution, app.end_execution, app.record_cancelled_usage
+GRANT EXECUTE ON FUNCTION app.claim_execution, app.renew_execution, app.end_execution, app.record_usage
     TO kijko_tenant;

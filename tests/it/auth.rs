@@ -55,7 +55,10 @@ async fn unknown_addresses_and_wrong_passwords_sound_the_same() {
         body["requestId"] = json!("the same");
     }
     assert_eq!(wrong, unknown);
-    assert_eq!(app.count("audit_logs WHERE event_type = 'security.login_failed'").await, 1);
+    crate::harness::eventually("the failure is noted", async || {
+        app.count("audit_logs WHERE event_type = 'security.login_failed'").await == 1
+    })
+    .await;
     assert_eq!(app.count("audit_logs WHERE event_type = 'user.login'").await, 2);
 }
 

@@ -132,6 +132,9 @@ async fn queries_out_of_range_are_refused_with_the_field() {
         ("/api/v1/executions?executionType=webhook", "executionType"),
         ("/api/v1/executions?skillId=seven", "skillId"),
         ("/api/v1/executions?startDate=yesterday", "startDate"),
+        ("/api/v1/executions?startDate=-9999-01-01", "startDate"),
+        ("/api/v1/executions?endDate=%2B99999-01-01", "endDate"),
+        ("/api/v1/skills?search=%00a", "search"),
         ("/api/v1/executions?startDate=2026-02-01&endDate=2026-01-01", "startDate"),
     ] {
         let reply = ada.get(path).await;

@@ -15,6 +15,9 @@ async fn probes_answer_as_documented() {
     assert_eq!(nobody.get("/healthz/").await.ok(200), alive, "a slash changes nothing");
     let root = json!({ "name": "Kijko API", "version": version, "docs": "/docs", "health": "/health" });
     assert_eq!(nobody.get("/").await.ok(200), root);
+    assert_eq!(nobody.get("/").await.header("content-type"), Some("application/json; charset=utf-8"));
+    nobody.call("HEAD".parse().unwrap(), "/health", None).await.ok(200);
+    nobody.call("HEAD".parse().unwrap(), "/api/v1/skills", None).await.ok(401);
 
     let database = nobody.get("/healthz/db").await.ok(200);
     assert_eq!((&database["migrations"], &database["rls"]), (&json!("current"), &json!("enforced")));
@@ -50,7 +53,7 @@ async fn a_server_that_is_shutting_down_is_alive_but_not_ready() {
 async fn every_reply_carries_the_hardening_headers() {
     let local = Installation::new().await;
     let shared = Installation::with(&[("KIJKO_ENV", "cfy")]).await;
-    for path in ["/health", "/api/v1/skills", "/nothing"] {
+    for path in ["/health", "/api/v1/skills", "/nothing", "/docs/", "/redoc", "/openapi.json"] {
         let reply = local.nobody().get(path).await;
         assert_eq!(reply.header("x-content-type-options"), Some("nosniff"), "{path}");
         assert_eq!(reply.header("referrer-policy"), Some("no-referrer"), "{path}");

@@ -37,6 +37,6 @@ pub enum Migrate {
 
 #[derive(Subcommand)]
 pub enum ConfigCommand {
-    /// Print every setting in force, secrets masked; exit 78 if one is not valid
+    /// Print every setting in force, secrets masked; exit 1 if one is not valid
     Check,
 }

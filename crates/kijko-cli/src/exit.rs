@@ -8,16 +8,12 @@ use serde_json::{Value, json};
 
 pub enum Failure {
     Config(ConfigError),
+    /// The same, where finding it out was the command.
+    Check(ConfigError),
     Start(StartError),
     Core(Error),
     /// The command worked, and its answer is no.
     Unhealthy,
-}
-
-impl From<ConfigError> for Failure {
-    fn from(error: ConfigError) -> Self {
-        Failure::Config(error)
-    }
 }
 
 impl From<StartError> for Failure {
@@ -38,14 +34,14 @@ impl Failure {
             Failure::Config(_) => 78,
             Failure::Start(_) => 69,
             Failure::Core(error) => core_code(error),
-            Failure::Unhealthy => 1,
+            Failure::Check(_) | Failure::Unhealthy => 1,
         })
     }
 
     /// For people.
     pub fn text(&self) -> Option<String> {
         match self {
-            Failure::Config(error) => Some(format!("The configuration is not valid:\n{error}")),
+            Failure::Config(error) | Failure::Check(error) => Some(format!("The configuration is not valid:\n{error}")),
             Failure::Start(error) => Some(error.to_string()),
             Failure::Core(error) => Some(error.internal_text().unwrap_or_else(|| error.to_string())),
             Failure::Unhealthy => None,
@@ -55,7 +51,9 @@ impl Failure {
     /// For programs.
     pub fn json(&self) -> Option<Value> {
         match self {
-            Failure::Config(error) => Some(json!({ "code": "INVALID_CONFIGURATION", "problems": error.problems() })),
+            Failure::Config(error) | Failure::Check(error) => {
+                Some(json!({ "code": "INVALID_CONFIGURATION", "problems": error.problems() }))
+            }
             Failure::Core(error) => Some(json!({ "code": error.code().as_str(), "message": error.to_string() })),
             Failure::Start(error) => Some(json!({ "code": "CANNOT_START", "message": error.to_string() })),
             Failure::Unhealthy => None,

@@ -4,10 +4,10 @@
 //! (`tests/it/layers.rs` watches that). So whoever forgets to identify a caller does not compile:
 //!
 //! ```compile_fail
-//! let ctx = kijko_core::TenantContext::new(todo!(), todo!(), todo!(), todo!());
+//! let ctx = kijko_core::TenantContext::new(todo!(), todo!(), todo!());
 //! ```
 
-use crate::domain::ids::{OrganizationId, SessionId, UserId};
+use crate::domain::ids::{OrganizationId, UserId};
 use crate::domain::organizations::Role;
 use crate::error::{Code, Error, Result};
 
@@ -15,7 +15,7 @@ use crate::error::{Code, Error, Result};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Actor {
     /// A person who signed in.
-    User { session: SessionId, role: Role },
+    User { role: Role },
     /// A job, on behalf of the person whose row it carries.
     Job,
 }
@@ -34,12 +34,11 @@ pub struct TenantContext {
     organization_id: OrganizationId,
     user_id: UserId,
     actor: Actor,
-    request_id: String,
 }
 
 impl TenantContext {
-    pub(crate) fn new(organization_id: OrganizationId, user_id: UserId, actor: Actor, request_id: String) -> Self {
-        Self { organization_id, user_id, actor, request_id }
+    pub(crate) fn new(organization_id: OrganizationId, user_id: UserId, actor: Actor) -> Self {
+        Self { organization_id, user_id, actor }
     }
 
     pub fn organization_id(&self) -> OrganizationId {
@@ -49,15 +48,6 @@ impl TenantContext {
     /// Whose rows are visible: the signed-in person, or the owner of what a job carries.
     pub fn user_id(&self) -> UserId {
         self.user_id
-    }
-
-    pub fn actor(&self) -> &Actor {
-        &self.actor
-    }
-
-    /// The request, or the job, that this work belongs to; in every log line and audit entry.
-    pub fn request_id(&self) -> &str {
-        &self.request_id
     }
 
     /// Refuses with `FORBIDDEN` unless the actor may do this.

@@ -36,7 +36,6 @@ codes! {
     AccountDisabled "ACCOUNT_DISABLED" "This account is disabled",
     AuthUnavailable "AUTH_UNAVAILABLE" "Sign-in is not available right now",
     CannotCancel "CANNOT_CANCEL" "The execution has already ended",
-    Conflict "CONFLICT" "The request conflicts with the current state",
     DependencyUnavailable "DEPENDENCY_UNAVAILABLE" "A service that Kijko needs is not available",
     EmailTaken "EMAIL_TAKEN" "An account with this e-mail address exists",
     ExecutionNotFound "EXECUTION_NOT_FOUND" "No such execution",

@@ -40,7 +40,7 @@ impl<S: Sync> FromRequestParts<S> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let SignedIn(identity) = SignedIn::from_request_parts(parts, state).await?;
-        Ok(Self(identity.context(&request_id(parts))?))
+        Ok(Self(identity.context()?))
     }
 }
 
@@ -201,7 +201,8 @@ impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Query<T> {
 
 /// What the parser says, as the field and the rule.
 fn mistake(path: &str, message: &str) -> Error {
-    let message = message.split(" at line ").next().unwrap_or(message);
+    // Long values are quoted in full by the parser, and they are the caller's own.
+    let message: String = message.split(" at line ").next().unwrap_or(message).chars().take(300).collect();
     let quoted = || message.split('`').nth(1).unwrap_or_default();
     let inside = |member: &str| match path {
         "." | "" => member.to_owned(),

@@ -21,18 +21,22 @@ use crate::router::PUBLIC;
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const PROCESS_TIME: HeaderName = HeaderName::from_static("x-process-time");
 
-/// Outermost first: request id, timing and log; headers; panic guard; CORS; body limit; time limit;
-/// authentication, which denies by default; handler.
-pub fn stack(router: Router<App>, app: &App) -> Router<App> {
+/// Around everything, outermost first: request id, timing and log; headers; panic guard; CORS.
+pub fn outer(router: Router, app: &App) -> Router {
     router
-        .layer(from_fn_with_state(app.clone(), authenticate))
-        .layer(from_fn_with_state(app.clone(), limit_time))
-        .layer(DefaultBodyLimit::max(app.config().http.body_limit_bytes))
         .layer(cors(app))
         .layer(from_fn(drop_empty_cors))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn_with_state(app.clone(), harden))
         .layer(from_fn_with_state(app.clone(), observe))
+}
+
+/// Around the routes of the API, inside of that: body limit; time limit; authentication, which denies by default.
+pub fn inner(router: Router<App>, app: &App) -> Router<App> {
+    router
+        .layer(from_fn_with_state(app.clone(), authenticate))
+        .layer(from_fn_with_state(app.clone(), limit_time))
+        .layer(DefaultBodyLimit::max(app.config().http.body_limit_bytes))
 }
 
 /// Gives the request an id and the reply its headers, writes the body of a refusal, and logs one line.
@@ -41,9 +45,10 @@ async fn observe(State(app): State<App>, mut request: Request, next: Next) -> Re
     let id = request_id(&app, &request);
     request.extensions_mut().insert(RequestId(id.clone()));
     let method = request.method().clone();
-    let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
+    let documentation = request.extensions().get::<MatchedPath>().cloned();
 
     let mut response = next.run(request).await;
+    let route = response.extensions_mut().remove::<MatchedPath>().or(documentation);
     let identity = response.extensions_mut().remove::<Arc<Identity>>();
     let problem = response.extensions_mut().remove::<Problem>();
     if let Some(problem) = &problem {
@@ -78,7 +83,7 @@ struct Line {
     id: String,
     method: Method,
     /// The template, never the path: an id in a log line is an index for whoever reads it.
-    route: Option<String>,
+    route: Option<MatchedPath>,
     status: StatusCode,
     duration_ms: u64,
     identity: Option<Arc<Identity>>,
@@ -86,7 +91,7 @@ struct Line {
 }
 
 fn log(line: &Line) {
-    let path = line.route.as_deref().unwrap_or("-");
+    let path = line.route.as_ref().map_or("-", MatchedPath::as_str);
     let user_id = line.identity.as_ref().map(|identity| identity.account.user.id.to_string());
     let membership = line.identity.as_ref().and_then(|identity| identity.account.membership.as_ref());
     let org_id = membership.map(|membership| membership.organization.id.to_string());
@@ -96,7 +101,8 @@ fn log(line: &Line) {
     if let Some(internal) = line.problem.as_ref().and_then(Problem::internal) {
         tracing::error!(request_id, error_code, error = internal, "request failed");
     }
-    let is_probe = path == "/" || path.starts_with("/health");
+    let is_probe =
+        ["/health", "/docs", "/redoc", "/openapi.json"].iter().any(|start| path.starts_with(start)) || path == "/";
     if duration_ms > 1000 {
         tracing::warn!(request_id, method, path, duration_ms, "slow request");
     }
@@ -113,6 +119,9 @@ async fn harden(State(app): State<App>, request: Request, next: Next) -> Respons
     let headers = response.headers_mut();
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    if headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind == "application/json") {
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
+    }
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     if app.config().environment != Environment::Local {
         let year = HeaderValue::from_static("max-age=31536000; includeSubDomains");
@@ -171,18 +180,26 @@ async fn limit_time(State(app): State<App>, request: Request, next: Next) -> Res
 
 /// Whoever is not on the public list must say who they are. A path that leads nowhere needs no credential.
 async fn authenticate(State(app): State<App>, mut request: Request, next: Next) -> Response {
-    let route = request.extensions().get::<MatchedPath>();
-    let is_public = route.is_none_or(|route| PUBLIC.contains(&(request.method().as_str(), route.as_str())));
-    if is_public {
-        return next.run(request).await;
-    }
-    match identity::authenticate(&app, bearer(request.headers())).await {
-        Ok(identity) => {
-            request.extensions_mut().insert(identity.clone());
-            let mut response = next.run(request).await;
-            response.extensions_mut().insert(identity);
-            response
+    let Some(route) = request.extensions().get::<MatchedPath>().cloned() else { return next.run(request).await };
+    let (mut response, identity) = if is_public(request.method(), route.as_str()) {
+        (next.run(request).await, None)
+    } else {
+        match identity::authenticate(&app, bearer(request.headers())).await {
+            Ok(identity) => {
+                request.extensions_mut().insert(identity.clone());
+                (next.run(request).await, Some(identity))
+            }
+            Err(error) => (Problem::from(error).into_response(), None),
         }
-        Err(error) => Problem::from(error).into_response(),
-    }
+    };
+    // For the log, which is written outside.
+    response.extensions_mut().insert(route);
+    identity.map(|identity| response.extensions_mut().insert(identity));
+    response
+}
+
+fn is_public(method: &Method, route: &str) -> bool {
+    // Every GET answers HEAD too.
+    let method = if method == Method::HEAD { "GET" } else { method.as_str() };
+    PUBLIC.contains(&(method, route))
 }

@@ -64,10 +64,10 @@ pub fn router(app: &App) -> Router {
         .method_not_allowed_fallback(|| async {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, Code::MethodNotAllowed, "This path has no such method")
         });
-    let api = middleware::stack(api, app).with_state(app.clone());
-    // The documentation's own pages live below a slash, so they stay outside.
+    let api = middleware::inner(api, app).with_state(app.clone());
+    // Swagger's pages live below a slash, so they stay outside.
     let docs = if app.config().http.docs_enabled { docs::router(&openapi::finish(&document)) } else { Router::new() };
-    docs.fallback_service(NormalizePath::trim_trailing_slash(api))
+    middleware::outer(docs.fallback_service(NormalizePath::trim_trailing_slash(api)), app)
 }
 
 /// The OpenAPI document, made of the routes above.

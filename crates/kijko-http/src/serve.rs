@@ -24,6 +24,7 @@ pub async fn serve(app: App, listener: TcpListener, work: bool, stop: impl Futur
     stop.await;
     tracing::info!("stopping: open requests and running calls may finish");
     app.drain();
+    tokio::time::sleep(app.config().http.drain_notice).await;
     draining.cancel();
     let grace = app.config().http.shutdown_grace;
     if tokio::time::timeout(grace, server).await.is_err() {

@@ -60,7 +60,7 @@ const CALLS: [(&str, &str, &str); 6] = [
         "app.end_execution({id}, '{pending}', NULL, 'cancelled', now(), NULL, NULL, NULL, NULL, NULL, NULL, NULL,
                            0::smallint, 'CANCELLED', '')",
     ),
-    ("app.record_cancelled_usage", "cancelled", "app.record_cancelled_usage({id}, 1, 1, 1, 1, 'p', 'm', 1::smallint)"),
+    ("app.record_usage", "cancelled", "app.record_usage({id}, 1, 1, 1, 1, 'p', 'm', 1::smallint)"),
     ("app.enqueue_execution", "pending", "app.enqueue_execution({id})"),
 ];
 
@@ -173,8 +173,8 @@ impl Attempts {
         let (answer, after): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.len() == 1);
         let after = content(after);
         let looked_at = |name: &str| looked_at.iter().any(|table| table.name == name);
-        let mut before = self.before.iter().filter(|((table, _), _)| looked_at(table));
-        let changed = before.by_ref().filter(|(key, row)| after.get(*key).is_none_or(|now| now.1 != row.1));
+        let before = self.before.iter().filter(|((table, _), _)| looked_at(table));
+        let changed = before.filter(|(key, row)| after.get(*key).is_none_or(|now| now.1 != row.1));
         let changed = changed.map(|(key, _)| key.clone()).collect();
         let added = after.iter().filter(|(key, _)| !self.before.contains_key(*key));
         let added = added.map(|((table, _), (whose, _))| (table.clone(), whose.clone())).collect();

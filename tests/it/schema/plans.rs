@@ -8,8 +8,10 @@ use sqlx::postgres::PgConnection;
 use super::{superuser, texts};
 use crate::harness::{Installation, cluster};
 
-const ORGANIZATION: &str = "md5('organisation 1')::uuid";
-const USER: &str = "md5('user 1 1')::uuid";
+/// One of the crowd, at work.
+const TENANT: &str = "SET LOCAL ROLE kijko_tenant;
+    DO $$ BEGIN PERFORM set_config('app.current_org_id', md5('organisation 1')::uuid::text, true),
+                        set_config('app.current_user_id', md5('user 1 1')::uuid::text, true); END $$;";
 
 /// Two organisations of 20 people, each with 1 000 skills and 1 500 executions.
 async fn crowd(conn: &mut PgConnection) {
@@ -55,18 +57,26 @@ fn scans(plan: &Value, found: &mut Vec<(String, String, String, String)>) {
     }
 }
 
-/// Explains the query as the role, and says what is wrong with the plan.
-async fn complaint(conn: &mut PgConnection, opening: &str, query: &str, leading: &str) -> Option<String> {
-    let sql = format!("BEGIN; {opening} EXPLAIN (FORMAT JSON) {query}");
-    let text = texts(conn, sql).await.concat();
+/// The plan of the query, as the role and in the context that `opening` sets.
+async fn explain(conn: &mut PgConnection, opening: &str, query: &str) -> Value {
+    let text = texts(conn, format!("BEGIN; {opening} EXPLAIN (FORMAT JSON) {query}")).await.concat();
     texts(conn, "ROLLBACK").await;
-    let plan: Value = serde_json::from_str(&text).expect("a plan in JSON");
+    let mut plan: Value = serde_json::from_str(&text).expect("a plan in JSON");
+    plan[0]["Plan"].take()
+}
+
+/// What is wrong with the plan of the query.
+async fn complaint(conn: &mut PgConnection, opening: &str, query: &str, leading: &str) -> Option<String> {
+    let plan = explain(conn, opening, query).await;
     let mut found = Vec::new();
-    scans(&plan[0]["Plan"], &mut found);
-    assert!(!found.is_empty(), "the plan reads nothing: {text}");
+    scans(&plan, &mut found);
+    assert!(!found.is_empty(), "the plan reads nothing: {plan}");
     let wrong = found.iter().find(|(node, table, index, condition)| {
         let reads_ours = ["skills", "skill_executions"].contains(&table.as_str()) || !index.is_empty();
-        reads_ours && (node == "Seq Scan" || index.is_empty() || !condition.starts_with(&format!("(({leading} =")))
+        reads_ours
+            && (node == "Seq Scan"
+                || index.is_empty()
+                || !condition.trim_start_matches('(').starts_with(&format!("{leading} =")))
     });
     wrong.map(|(node, table, index, condition)| format!("{query}\n    {node} {table} {index} {condition}"))
 }
@@ -126,18 +136,12 @@ async fn every_query_of_a_tenant_uses_an_index_that_begins_with_the_organization
     let database = cluster::fresh_database().await;
     let mut conn = superuser(&database).await;
     crowd(&mut conn).await;
-    let ids = texts(&mut conn, format!("SELECT format('%s %s', {ORGANIZATION}, {USER})")).await;
-    let (organization, user) = ids[0].split_once(' ').expect("two ids");
-    let tenant = format!(
-        "SET LOCAL app.current_org_id = '{organization}'; SET LOCAL app.current_user_id = '{user}';
-         SET LOCAL ROLE kijko_tenant;"
-    );
     let mut complaints = Vec::new();
     for query in tenant_queries() {
-        complaints.extend(complaint(&mut conn, &tenant, &query, "organization_id").await);
+        complaints.extend(complaint(&mut conn, TENANT, &query, "organization_id").await);
     }
     // The same once the plan no longer knows the ids, as after five calls of a prepared statement.
-    let generic = format!("{tenant} SET LOCAL plan_cache_mode = force_generic_plan;");
+    let generic = format!("{TENANT} SET LOCAL plan_cache_mode = force_generic_plan;");
     for (types, query) in [
         ("uuid", "SELECT * FROM skills WHERE id = $1"),
         ("uuid[]", "SELECT * FROM skills WHERE id = ANY ($1)"),
@@ -153,6 +157,24 @@ async fn every_query_of_a_tenant_uses_an_index_that_begins_with_the_organization
         "these read rows of others, or walk an index; add one that begins with (organization_id, user_id, …):\n  {}",
         complaints.join("\n  ")
     );
+}
+
+/// A page is as cheap for who has a thousand skills as for who has ten.
+#[tokio::test]
+async fn first_pages_come_out_of_an_index_in_their_order() {
+    let database = cluster::fresh_database().await;
+    let mut conn = superuser(&database).await;
+    crowd(&mut conn).await;
+    let mut queries: Vec<String> =
+        skill_orders().iter().map(|order| format!("SELECT * FROM skills {order} LIMIT 20")).collect();
+    for filter in ["true", "status = 'failed'", "skill_id = md5('skill 1 1 7')::uuid"] {
+        let order = "ORDER BY executed_at DESC, id DESC LIMIT 20";
+        queries.push(format!("SELECT * FROM skill_executions WHERE {filter} {order}"));
+    }
+    for query in queries {
+        let plan = explain(&mut conn, TENANT, &query).await.to_string();
+        assert!(!plan.contains(r#""Node Type":"Sort""#), "no index gives the order of this: {query}\n{plan}");
+    }
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ const FUNCTIONS: [(&str, &str); 9] = [
     ("app.end_execution", "kijko_tenant"),
     ("app.enqueue_execution", "kijko_tenant"),
     ("app.execution_job_key", "kijko_system"),
-    ("app.record_cancelled_usage", "kijko_tenant"),
+    ("app.record_usage", "kijko_tenant"),
     ("app.refuse_change", ""),
     ("app.renew_execution", "kijko_tenant"),
 ];
@@ -178,7 +178,7 @@ async fn a_type_made_by_a_tenant_never_runs_code_as_the_owner() {
             "app.end_execution({execution}, '{{pending,running}}', NULL, 'completed', now(), '', 1, 1, 1, 1, 'p', 'm',
                                1::smallint, NULL, NULL)"
         ),
-        format!("app.record_cancelled_usage({execution}, 1, 1, 1, 1, 'p', 'm', 1::smallint)"),
+        format!("app.record_usage({execution}, 1, 1, 1, 1, 'p', 'm', 1::smallint)"),
         format!("app.enqueue_execution({execution})"),
     ];
     for call in calls {

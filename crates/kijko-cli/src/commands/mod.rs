@@ -14,7 +14,10 @@ mod migrate;
 mod worker;
 
 pub async fn run(command: Command, output: &Output) -> Result<ExitCode, Failure> {
-    let config = Config::load(&[])?;
+    let config = Config::load(&[]).map_err(|error| match command {
+        Command::Config(_) => Failure::Check(error),
+        _ => Failure::Config(error),
+    })?;
     match command {
         Command::Migrate(command) => migrate::run(&config, command, output).await,
         Command::Worker => worker::run(config).await,

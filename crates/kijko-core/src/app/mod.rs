@@ -78,8 +78,8 @@ impl App {
         let database = Database::open(&config.database).await?;
         database.ensure_current().await?;
         let store = PgStore::new(database.tenant, database.system.clone(), config.database.max_connections);
-        let health = store.health().await.map_err(StartError::database)?;
-        if config.environment == Environment::Ai && health.bypasses_policies {
+        let bypasses_policies = store.bypasses_policies().await.map_err(StartError::database)?;
+        if config.environment == Environment::Ai && bypasses_policies {
             return Err(StartError::BypassesPolicies);
         }
         let master = master_key(&config, &*random)?;

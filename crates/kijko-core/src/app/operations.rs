@@ -5,6 +5,8 @@ use serde::Serialize;
 use super::StartError;
 use crate::adapters::postgres::PgStore;
 use crate::adapters::postgres::connect::Database;
+use crate::adapters::sealing::MasterKey;
+use crate::adapters::system::{SystemClock, SystemRandom};
 use crate::config::{Config, Environment};
 use crate::ports::{MigrationState, Store};
 
@@ -68,66 +70,74 @@ pub struct Finding {
 
 /// Looks at everything that an installation needs, and says in plain words what is wrong with it.
 pub async fn diagnose(config: &Config) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    let mut found = |subject, result: Result<String, String>| {
-        let ok = result.is_ok();
-        let message = result.unwrap_or_else(|problem| problem);
-        findings.push(Finding { subject, ok, message });
-        ok
-    };
-    found("configuration", Ok(format!("valid, for the environment {}", config.environment.as_str())));
-    found("models", super::models(config).map(|_| model_summary(config)).map_err(|e| e.to_string()));
-    let random = crate::adapters::system::SystemRandom;
-    found("encryption key", super::master_key(config, &random).map(|_| "usable".into()).map_err(|e| e.to_string()));
-    let database = match Database::open(&config.database).await {
-        Ok(database) => database,
-        Err(error) => {
-            found("database", Err(error.to_string()));
-            return findings;
-        }
-    };
-    let kind = if database.embedded.is_some() { "embedded" } else { "given by DATABASE_URL" };
-    let state = database.migration_state().await;
-    let reachable = found("database", state.as_ref().map(|_| kind.to_owned()).map_err(ToString::to_string));
-    let current = state.is_ok_and(|state| {
-        let current = state == MigrationState::Current;
-        let text = StartError::Schema(state).to_string();
-        found("schema", if current { Ok(text) } else { Err(text) })
-    });
-    if reachable && current {
-        let store = PgStore::new(database.tenant.clone(), database.system.clone(), 3);
-        match store.health().await {
-            Ok(health) => {
-                found(
-                    "policies",
-                    match health.unguarded_tables.as_slice() {
-                        [] => Ok("row-level security is enabled and forced on every table".into()),
-                        tables => Err(format!("row-level security is not forced on: {}", tables.join(", "))),
-                    },
-                );
-                let text = "the login role is a superuser or has BYPASSRLS; use a plain role such as kijko_app";
-                let wrong = health.bypasses_policies;
-                let severe = wrong && config.environment != Environment::Local;
-                found(
-                    "roles",
-                    match (wrong, severe) {
-                        (false, _) => Ok("the login role is held by the policies".into()),
-                        (true, false) => Ok(format!("{text} (allowed in local)")),
-                        (true, true) => Err(text.into()),
-                    },
-                );
-            }
-            Err(error) => {
-                let text = error.internal_text().unwrap_or_else(|| error.to_string());
-                found("roles", Err(format!("the login role cannot work: {text}")));
+    let random = SystemRandom;
+    let key = super::master_key(config, &random);
+    let mut findings = vec![
+        Finding::good("configuration", format!("valid, for the environment {}", config.environment.as_str())),
+        Finding::of("models", super::models(config).map(|_| model_summary(config))),
+        Finding::of("encryption key", key.as_ref().map(|_| "usable".to_owned())),
+    ];
+    match Database::open(&config.database).await {
+        Ok(database) => {
+            findings.extend(diagnose_database(config, &database, key.ok()).await);
+            if let Some(embedded) = database.embedded {
+                embedded.stop().await.ok();
             }
         }
-        store.close().await;
-    }
-    if let Some(embedded) = database.embedded {
-        embedded.stop().await.ok();
+        Err(error) => findings.push(Finding::bad("database", error)),
     }
     findings
+}
+
+async fn diagnose_database(config: &Config, database: &Database, key: Option<MasterKey>) -> Vec<Finding> {
+    let kind = if database.embedded.is_some() { "embedded" } else { "given by DATABASE_URL" };
+    let state = match database.migration_state().await {
+        Ok(state) => state,
+        Err(error) => return vec![Finding::bad("database", error)],
+    };
+    let mut findings = vec![Finding::good("database", kind)];
+    if state != MigrationState::Current {
+        findings.push(Finding::bad("schema", StartError::Schema(state)));
+        return findings;
+    }
+    findings.push(Finding::good("schema", "up to date"));
+    let store = PgStore::new(database.tenant.clone(), database.system.clone(), 3);
+    findings.push(match store.health().await.map(|health| health.unguarded_tables) {
+        Ok(tables) if tables.is_empty() => Finding::good("policies", "row-level security is forced on every table"),
+        Ok(tables) => Finding::bad("policies", format!("row-level security is not forced on: {}", tables.join(", "))),
+        Err(error) => Finding::bad("policies", StartError::database(error)),
+    });
+    findings.push(match store.bypasses_policies().await {
+        Ok(false) => Finding::good("roles", "the login roles are held by the policies"),
+        Ok(true) if config.environment == Environment::Local => {
+            Finding::good("roles", format!("{} (allowed in local)", StartError::BypassesPolicies))
+        }
+        Ok(true) => Finding::bad("roles", StartError::BypassesPolicies),
+        Err(error) => Finding::bad("roles", StartError::database(error)),
+    });
+    if let Some(key) = key {
+        let made = super::signing_key(config, &key, &store, &SystemClock, &SystemRandom).await;
+        findings.push(Finding::of("signing key", made.map(|_| "usable".to_owned())));
+    }
+    store.close().await;
+    findings
+}
+
+impl Finding {
+    fn good(subject: &'static str, message: impl Into<String>) -> Self {
+        Self { subject, ok: true, message: message.into() }
+    }
+
+    fn bad(subject: &'static str, problem: impl ToString) -> Self {
+        Self { subject, ok: false, message: problem.to_string() }
+    }
+
+    fn of(subject: &'static str, result: Result<String, impl ToString>) -> Self {
+        match result {
+            Ok(message) => Self::good(subject, message),
+            Err(problem) => Self::bad(subject, problem),
+        }
+    }
 }
 
 fn model_summary(config: &Config) -> String {

@@ -96,6 +96,8 @@ pub struct HttpConfig {
     pub docs_enabled: bool,
     pub request_timeout: Duration,
     pub body_limit_bytes: usize,
+    /// How long readiness says no before the listener closes, so that proxies send nobody any more.
+    pub drain_notice: Duration,
     /// How long open requests and running calls may take to finish when the server stops.
     pub shutdown_grace: Duration,
 }
@@ -178,6 +180,7 @@ impl Config {
                 docs_enabled: s.parsed("DOCS_ENABLED", "true"),
                 request_timeout: s.seconds("REQUEST_TIMEOUT_SECS", "30"),
                 body_limit_bytes: s.parsed("BODY_LIMIT_BYTES", "1048576"),
+                drain_notice: s.seconds("DRAIN_NOTICE_SECS", if local { "0" } else { "5" }),
                 shutdown_grace: s.seconds("SHUTDOWN_GRACE_SECS", "30"),
             },
             database: DatabaseConfig {
@@ -236,6 +239,17 @@ impl Config {
             "PUBLIC_URL",
             "must be the public origin in ai",
         );
+        s.refuse(!local && self.log_format == LogFormat::Text, "LOG_FORMAT", "must be json outside local");
+        let level = tracing_subscriber::EnvFilter::try_new(&self.log_level);
+        s.refuse(level.is_err(), "LOG_LEVEL", "must be error, warn, info, debug, trace, or a list of directives");
+        for (name, duration) in [
+            ("ACCESS_TOKEN_TTL_SECS", self.identity.access_token_ttl),
+            ("REFRESH_TOKEN_TTL_SECS", self.identity.refresh_token_ttl),
+            ("EXECUTION_LEASE_SECS", self.runs.lease),
+            ("EXECUTION_HARD_LIMIT_SECS", self.runs.hard_limit),
+        ] {
+            s.refuse(duration > Duration::from_secs(366 * 86_400), name, "must be at most a year");
+        }
         s.refuse(self.runs.concurrency == 0, "JOB_CONCURRENCY", "must be at least 1");
         s.refuse(self.database.max_connections == 0, "DB_MAX_CONNECTIONS", "must be at least 1");
         s.refuse(self.runs.lease < Duration::from_secs(4), "EXECUTION_LEASE_SECS", "must be at least 4");

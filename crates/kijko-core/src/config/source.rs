@@ -52,8 +52,10 @@ impl Source {
     }
 
     pub(super) fn from_process(flags: &[(&str, String)]) -> Result<Self, ConfigError> {
+        // A variable that is not text is none of ours.
         #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
-        let environment: BTreeMap<String, String> = std::env::vars().collect();
+        let variables = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
+        let environment: BTreeMap<String, String> = variables.collect();
         let mut values = BTreeMap::new();
         let mut file_names = BTreeSet::new();
         if let Some(path) = environment.get("KIJKO_CONFIG") {
@@ -62,11 +64,10 @@ impl Source {
                 values.insert(name, (value, "config file"));
             }
         }
-        let env_name = environment.get("KIJKO_ENV").map_or("local", String::as_str);
-        if matches!(env_name.to_ascii_lowercase().as_str(), "local" | "development") {
-            for (name, value) in dotenvy::from_path_iter(".env").into_iter().flatten().flatten() {
-                values.insert(name, (value, ".env"));
-            }
+        let in_file = values.get("KIJKO_ENV").map(|(value, _)| value);
+        let name = environment.get("KIJKO_ENV").or(in_file).map_or("local", String::as_str);
+        if matches!(name.to_ascii_lowercase().as_str(), "local" | "development") {
+            values.extend(dot_env()?.into_iter().map(|(name, value)| (name, (value, ".env"))));
         }
         values.extend(environment.into_iter().map(|(name, value)| (name, (value, "environment"))));
         values.extend(flags.iter().map(|(name, value)| ((*name).to_owned(), (value.clone(), "flag"))));
@@ -174,15 +175,32 @@ impl Source {
             },
             (None, None) => {
                 let path = self.secrets_dir.join(name.to_lowercase());
-                let content = std::fs::read_to_string(&path).ok();
-                content.map(|content| (content.trim().to_owned(), path.display().to_string()))
+                match std::fs::read_to_string(&path) {
+                    Ok(content) => Some((content.trim().to_owned(), path.display().to_string())),
+                    Err(error) => {
+                        let absent = error.kind() == std::io::ErrorKind::NotFound;
+                        self.refuse(!absent, name, &format!("cannot be read from {}: {error}", path.display()));
+                        None
+                    }
+                }
             }
         };
+        let secret = secret.filter(|(value, _)| !value.is_empty());
         match &secret {
             Some((_, origin)) => self.show(name, "••••••", origin),
             None => self.show(name, "", "default"),
         }
         secret.map(|(value, _)| value.into())
+    }
+}
+
+/// What `.env` in the working directory sets, if there is one.
+fn dot_env() -> Result<Vec<(String, String)>, ConfigError> {
+    let problem = |error: dotenvy::Error| ConfigError(vec![format!(".env: {error}")]);
+    match dotenvy::from_path_iter(".env") {
+        Ok(lines) => lines.collect::<Result<_, _>>().map_err(problem),
+        Err(error) if error.not_found() => Ok(Vec::new()),
+        Err(error) => Err(problem(error)),
     }
 }
 

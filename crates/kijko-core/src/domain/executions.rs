@@ -1,6 +1,6 @@
 //! Executions: one run of a skill each, and the states it can be in.
 
-use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
+use chrono::{DateTime, Datelike, NaiveDate, NaiveTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -21,12 +21,6 @@ vocabulary!(
         Cancelled = "cancelled",
     }
 );
-
-impl ExecutionStatus {
-    pub fn is_terminal(self) -> bool {
-        matches!(self, Self::Completed | Self::Failed | Self::Cancelled)
-    }
-}
 
 vocabulary!(
     /// What started a run.
@@ -263,10 +257,11 @@ impl ExecutionFilter {
 
 /// A moment as it is; a bare day at the given time, UTC.
 fn moment(field: &str, text: &str, time: NaiveTime) -> Result<Timestamp> {
-    if let Ok(moment) = DateTime::parse_from_rfc3339(text) {
-        return Ok(moment.to_utc());
-    }
-    text.parse::<NaiveDate>().map(|day| day.and_time(time).and_utc()).map_err(|_| {
+    let moment = DateTime::parse_from_rfc3339(text).map(|moment| moment.to_utc());
+    let day = || text.parse::<NaiveDate>().map(|day| day.and_time(time).and_utc());
+    // The database knows fewer years than the parser.
+    let known = moment.or_else(|_| day()).ok().filter(|moment| (1..=9999).contains(&moment.year()));
+    known.ok_or_else(|| {
         Error::invalid(field, "format", format!("{field} must be a day such as 2026-01-31 or an ISO 8601 moment"))
     })
 }

@@ -372,6 +372,19 @@ pub struct SkillFilter {
     pub sort: SkillSort,
 }
 
+impl SkillFilter {
+    /// A search for nothing but spaces is none. Refuses with `VALIDATION_ERROR`.
+    pub fn searching(search: Option<String>) -> Result<Self> {
+        let search = search.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
+        let mut check = Check::default();
+        if let Some(text) = &search {
+            check.text("search", text, 1, 500);
+        }
+        check.done()?;
+        Ok(Self { search, ..Self::default() })
+    }
+}
+
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "kebab-case")]

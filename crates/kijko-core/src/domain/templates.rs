@@ -8,7 +8,7 @@ use crate::domain::check::Check;
 use crate::domain::skills::InputSchemaField;
 use crate::error::{Code, Result};
 
-/// The input with declared defaults filled in; refused with `INVALID_INPUT`, one violation per variable.
+/// Whether the input, with declared defaults, fits the schema. Refuses with `INVALID_INPUT`, one violation per variable.
 pub fn checked_input(schema: &[InputSchemaField], input: &Map<String, Value>) -> Result<()> {
     let mut check = Check::default();
     for field in schema {
@@ -29,12 +29,18 @@ fn given<'a>(input: &'a Map<String, Value>, field: &InputSchemaField) -> Option<
     input.get(&field.name).filter(|value| !value.is_null())
 }
 
+/// Longer than any model reads. A short template may name a long value thousands of times.
+pub const MAX_PROMPT_BYTES: usize = 4 << 20;
+
 /// The prompt: every variable that has a value replaced, the others left as they stand.
-/// One pass, left to right; inserted text is not looked at again.
-pub fn render(template: &str, schema: &[InputSchemaField], input: &Map<String, Value>) -> String {
+/// One pass, left to right; inserted text is not looked at again. None when it would pass `MAX_PROMPT_BYTES`.
+pub fn render(template: &str, schema: &[InputSchemaField], input: &Map<String, Value>) -> Option<String> {
     let mut prompt = String::with_capacity(template.len());
     let mut rest = template;
     while let Some(start) = rest.find("{{") {
+        if prompt.len() > MAX_PROMPT_BYTES {
+            return None;
+        }
         prompt.push_str(&rest[..start]);
         rest = &rest[start..];
         match variable(rest) {
@@ -53,7 +59,7 @@ pub fn render(template: &str, schema: &[InputSchemaField], input: &Map<String, V
         }
     }
     prompt.push_str(rest);
-    prompt
+    (prompt.len() <= MAX_PROMPT_BYTES).then_some(prompt)
 }
 
 /// The variable that `text` begins with, and how many bytes it takes.
@@ -119,7 +125,7 @@ mod tests {
     #[test]
     fn values_are_inserted_once_and_as_they_are() {
         let check = |template: &str, input: Value, expected: &str| {
-            assert_eq!(render(template, &[], &map(input)), expected, "template {template}");
+            assert_eq!(render(template, &[], &map(input)).as_deref(), Some(expected), "template {template}");
         };
         check(
             "a {{x}} b {{ y }} {{z}} {{{y}}} {{w}}",
@@ -140,6 +146,14 @@ mod tests {
     }
 
     #[test]
+    fn a_long_value_that_is_named_often_is_cut_short() {
+        let input = map(json!({ "a": "x".repeat(1 << 20) }));
+        assert!(render("{{a}}{{a}}{{a}}", &[], &input).is_some());
+        assert_eq!(render(&"{{a}}".repeat(2000), &[], &input), None);
+        assert_eq!(render("{{a}}{{a}}{{a}}{{a}}!", &[], &input), None);
+    }
+
+    #[test]
     fn a_schema_fills_what_is_missing_or_null() {
         let schema = [
             field("s", InputType::String),
@@ -150,7 +164,7 @@ mod tests {
             InputSchemaField { default: Some(json!("given")), ..field("d", InputType::String) },
         ];
         let prompt = render("[{{s}}|{{n}}|{{b}}|{{a}}|{{o}}|{{d}}]", &schema, &map(json!({ "n": null, "d": null })));
-        assert_eq!(prompt, "[|0|false|[]|{}|given]");
+        assert_eq!(prompt.as_deref(), Some("[|0|false|[]|{}|given]"));
     }
 
     #[test]
@@ -180,12 +194,12 @@ mod tests {
         #[test]
         fn text_that_came_from_a_value_is_never_expanded(value in ".{0,40}", secret in "[a-z]{8}") {
             let input = map(json!({ "a": format!("{value}{{{{b}}}}"), "b": secret }));
-            prop_assert_eq!(render("<{{a}}>", &[], &input), format!("<{value}{{{{b}}}}>"));
+            prop_assert_eq!(render("<{{a}}>", &[], &input), Some(format!("<{value}{{{{b}}}}>")));
         }
 
         #[test]
         fn a_template_without_variables_is_the_prompt(template in "[^{]{0,200}") {
-            prop_assert_eq!(render(&template, &[], &Map::new()), template);
+            prop_assert_eq!(render(&template, &[], &Map::new()), Some(template));
         }
 
         #[test]

@@ -20,7 +20,7 @@ pub trait ExecutionRepo: Send {
     /// Waiting and running runs of the user; later callers wait until this transaction ends.
     async fn count_active(&mut self) -> Result<i64>;
 
-    /// The waiting and running runs of one skill.
+    /// The waiting and running runs of one skill; nobody adds one until this transaction ends.
     async fn active_of(&mut self, skill: SkillId) -> Result<Vec<ExecutionId>>;
 
     /// Writes the run and enqueues the job that carries it.
@@ -43,7 +43,7 @@ pub enum Transition {
     End { from: &'static [ExecutionStatus], ending: Ending },
     /// `running` → the outcome's status, if the lease ran out before now.
     EndLapsed { ending: Ending },
-    /// `cancelled` → `cancelled`, with what the call had already cost.
+    /// No change of status: what the call had cost that somebody else ended.
     RecordUsage { call: ModelCall },
 }
 

@@ -31,6 +31,9 @@ pub trait Store: Send + Sync {
     /// Asks the database a trivial question, and how its schema and its guards stand. Says what is wrong.
     async fn health(&self) -> Result<StoreHealth>;
 
+    /// Whether a login role could read past the policies.
+    async fn bypasses_policies(&self) -> Result<bool>;
+
     /// Closes every connection; open transactions are rolled back.
     async fn close(&self);
 }
@@ -81,8 +84,6 @@ pub struct StoreHealth {
     pub migrations: MigrationState,
     /// Tables with tenant data whose row security is not enabled and forced; empty when all is well.
     pub unguarded_tables: Vec<String>,
-    /// Whether the login role could read past the policies.
-    pub bypasses_policies: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -154,8 +154,10 @@ fn millis(since: Instant) -> u64 {
     u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
+/// A newer schema is no reason to stop: during an upgrade the old processes go on until they are replaced.
 fn is_healthy(health: &StoreHealth) -> bool {
-    health.migrations == MigrationState::Current && health.unguarded_tables.is_empty()
+    matches!(health.migrations, MigrationState::Current | MigrationState::Ahead(_))
+        && health.unguarded_tables.is_empty()
 }
 
 async fn within_limit<T>(probe: impl Future<Output = Result<T>>) -> Result<T> {

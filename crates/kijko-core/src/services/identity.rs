@@ -1,6 +1,7 @@
 //! Who is calling. The only place that makes a `TenantContext`.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use chrono::TimeDelta;
@@ -30,20 +31,22 @@ pub struct Identity {
     pub session_id: SessionId,
     expires_at: i64,
     checked_at: Timestamp,
+    /// Of `Identities`, when this was looked up.
+    epoch: u64,
 }
 
 impl Identity {
     /// The key to the data of their organisation. Refuses with `NO_ORGANIZATION`.
-    pub fn context(&self, request_id: &str) -> Result<TenantContext> {
+    pub fn context(&self) -> Result<TenantContext> {
         let membership = self.account.membership.as_ref().ok_or(Error::Forbidden { code: Code::NoOrganization })?;
-        let actor = Actor::User { session: self.session_id, role: membership.role };
-        Ok(TenantContext::new(membership.organization.id, self.account.user.id, actor, request_id.to_owned()))
+        let actor = Actor::User { role: membership.role };
+        Ok(TenantContext::new(membership.organization.id, self.account.user.id, actor))
     }
 }
 
 /// The context of work that the person began earlier, such as a run of their skill.
-pub(crate) fn for_job(organization: OrganizationId, user: UserId, job: String) -> TenantContext {
-    TenantContext::new(organization, user, Actor::Job, job)
+pub(crate) fn for_job(organization: OrganizationId, user: UserId) -> TenantContext {
+    TenantContext::new(organization, user, Actor::Job)
 }
 
 /// What this process remembers of tokens, so that a request costs no look-up.
@@ -51,6 +54,8 @@ pub struct Identities {
     by_token: Cache<[u8; 32], Arc<Identity>>,
     /// Sessions that were ended, for as long as their last access token could live.
     ended: Cache<SessionId, ()>,
+    /// Counts how often something may have been missed; what was looked up before is looked up again.
+    epoch: AtomicU64,
 }
 
 impl Identities {
@@ -58,6 +63,7 @@ impl Identities {
         Self {
             by_token: Cache::new(REMEMBERED_TOKENS),
             ended: Cache::builder().time_to_live(access_token_ttl + Duration::from_secs(60)).build(),
+            epoch: AtomicU64::new(0),
         }
     }
 
@@ -71,9 +77,9 @@ impl Identities {
                 match message {
                     Ok(Heard::Event(Event::SessionRevoked { session_id })) => identities.end(session_id),
                     Ok(Heard::Event(Event::ExecutionEnded { .. })) => {}
-                    // Something may have been missed: ask the database about everybody.
+                    // Nobody is forgotten: should the database be away, who was known stays known.
                     Ok(Heard::Lost) | Err(broadcast::error::RecvError::Lagged(_)) => {
-                        identities.by_token.invalidate_all();
+                        identities.epoch.fetch_add(1, Ordering::Relaxed);
                     }
                     Err(broadcast::error::RecvError::Closed) => return,
                 }
@@ -97,7 +103,8 @@ pub async fn authenticate(app: &App, token: Option<&str>) -> Result<Arc<Identity
         if now.timestamp() >= identity.expires_at {
             return Err(Error::unauthenticated(AuthReason::Expired));
         }
-        if now - identity.checked_at < BELIEVED {
+        let epoch = app.identities.epoch.load(Ordering::Relaxed);
+        if identity.epoch == epoch && now - identity.checked_at < BELIEVED {
             return Ok(identity.clone());
         }
     }
@@ -123,11 +130,13 @@ fn refuse_ended(app: &App, session: SessionId) -> Result<()> {
 }
 
 async fn look_up(app: &App, claims: &Claims, now: Timestamp) -> Result<Identity> {
+    // Before looking: what is missed meanwhile must be looked up again.
+    let epoch = app.identities.epoch.load(Ordering::Relaxed);
     let mut tx = app.store.system(SystemTask::Authenticate).await?;
     let session = tx.sessions().find(claims.sid).await?;
     let stands = session.is_some_and(|s| !s.revoked && s.expires_at > now && s.user_id == claims.sub);
     let account = tx.accounts().find(claims.sub, claims.org_id).await?;
     let account = account.filter(|account| stands && !account.disabled);
     let account = account.ok_or_else(|| Error::unauthenticated(AuthReason::Revoked))?;
-    Ok(Identity { account, session_id: claims.sid, expires_at: claims.exp, checked_at: now })
+    Ok(Identity { account, session_id: claims.sid, expires_at: claims.exp, checked_at: now, epoch })
 }

@@ -18,12 +18,13 @@ use crate::domain::executions::{Ending, Execution, ExecutionStatus, Failure, Fai
 use crate::domain::ids::ExecutionId;
 use crate::domain::models::ModelRoute;
 use crate::domain::money::Usage;
-use crate::domain::skills::Skill;
+use crate::domain::skills::{Parameters, Skill};
 use crate::domain::templates;
 use crate::domain::time::Timestamp;
 use crate::error::{Code, Result};
+use crate::ports::SystemTask;
 use crate::ports::events::Heard;
-use crate::ports::executions::Transition;
+use crate::ports::executions::{ActiveExecution, Transition};
 use crate::ports::models::{ModelError, ModelEvent, ModelProvider, ModelRequest};
 
 /// After the first attempt.
@@ -38,10 +39,7 @@ const DEFAULT_MAX_TOKENS: u32 = 4096;
 pub(crate) async fn run(app: &App, ctx: &TenantContext, id: ExecutionId, abandon: &CancellationToken) -> Result<()> {
     // Heard from before the claim, so that no cancellation falls between.
     let heard = app.events.subscribe();
-    let Some((skill, execution)) = claim(app, ctx, id).await? else { return Ok(()) };
-    let (route, provider) = app.models.route(&skill.model)?;
-    let mut call =
-        Call { app, request: request(&skill, &execution, &route), provider, route, progress: Progress::default() };
+    let Some(mut call) = claim(app, ctx, id).await? else { return Ok(()) };
     let started = Instant::now();
     let outcome = tokio::select! {
         outcome = call.make(started) => Some(outcome),
@@ -64,7 +62,7 @@ pub(crate) fn lost() -> Failure {
 }
 
 /// pending → running, or → failed if it cannot run at all. None when there is nothing to run.
-async fn claim(app: &App, ctx: &TenantContext, id: ExecutionId) -> Result<Option<(Skill, Execution)>> {
+async fn claim<'a>(app: &'a App, ctx: &TenantContext, id: ExecutionId) -> Result<Option<Call<'a>>> {
     let mut tx = app.store.tenant(ctx).await?;
     let Some(execution) = tx.executions().find(id).await? else { return Ok(None) };
     let skill = match execution.skill_id {
@@ -72,44 +70,45 @@ async fn claim(app: &App, ctx: &TenantContext, id: ExecutionId) -> Result<Option
         None => None,
     };
     let now = app.clock.now();
-    match runnable(app, skill) {
-        Ok(skill) => {
-            let claimed =
-                tx.executions().change(id, &Transition::Claim { lease_expires_at: lease(app, now) }, now).await?;
-            tx.commit().await?;
-            Ok(claimed.then_some((skill, execution)))
-        }
+    let (call, transition) = match prepare(app, skill, &execution) {
+        Ok(call) => (Some(call), Transition::Claim { lease_expires_at: lease(app, now) }),
         Err(failure) => {
             let ending = Ending { outcome: Outcome::Failed(failure), call: None };
-            tx.executions().change(id, &Transition::End { from: &[ExecutionStatus::Pending], ending }, now).await?;
-            tx.commit().await?;
-            Ok(None)
+            (None, Transition::End { from: &[ExecutionStatus::Pending], ending })
         }
-    }
+    };
+    let is_ours = tx.executions().change(id, &transition, now).await?;
+    tx.commit().await?;
+    Ok(call.filter(|_| is_ours))
 }
 
-fn runnable(app: &App, skill: Option<Skill>) -> Result<Skill, Failure> {
+/// Everything that is decided before the first attempt.
+fn prepare<'a>(app: &'a App, skill: Option<Skill>, execution: &Execution) -> Result<Call<'a>, Failure> {
     let skill = skill.ok_or_else(|| Failure::new(FailureCode::SkillNotFound, "The skill does not exist any more"))?;
     if !skill.is_active {
         return Err(Failure::new(FailureCode::SkillInactive, "The skill is not active"));
     }
-    match app.models.route(&skill.model) {
-        Ok(_) => Ok(skill),
-        Err(error) if error.code() == Code::ProviderNotConfigured => {
-            Err(Failure::new(FailureCode::ProviderNotConfigured, error.to_string()))
-        }
-        Err(error) => Err(Failure::new(FailureCode::ModelNotSupported, error.to_string())),
-    }
+    let (route, provider) = app.models.route(&skill.model).map_err(|error| {
+        let code = match error.code() {
+            Code::ProviderNotConfigured => FailureCode::ProviderNotConfigured,
+            _ => FailureCode::ModelNotSupported,
+        };
+        Failure::new(code, error.to_string())
+    })?;
+    let schema = skill.input_schema.as_deref().unwrap_or_default();
+    let prompt = templates::render(&skill.prompt_template, schema, &execution.input).ok_or_else(|| {
+        let most = templates::MAX_PROMPT_BYTES >> 20;
+        Failure::new(FailureCode::BadRequest, format!("The prompt would be longer than {most} MiB"))
+    })?;
+    let request = request(prompt, &skill.parameters, &route);
+    Ok(Call { app, request, provider, route, progress: Progress::default() })
 }
 
 fn lease(app: &App, now: Timestamp) -> Timestamp {
     now + app.config.runs.lease
 }
 
-/// Everything that is decided before the first attempt.
-fn request(skill: &Skill, execution: &Execution, route: &ModelRoute) -> ModelRequest {
-    let schema = skill.input_schema.as_deref().unwrap_or_default();
-    let parameters = &skill.parameters;
+fn request(prompt: String, parameters: &Parameters, route: &ModelRoute) -> ModelRequest {
     let wanted = parameters.max_tokens.unwrap_or(DEFAULT_MAX_TOKENS);
     // Newer models refuse both together; then the temperature is the one that is sent.
     let (temperature, top_p) = match (&parameters.temperature, &parameters.top_p) {
@@ -119,7 +118,7 @@ fn request(skill: &Skill, execution: &Execution, route: &ModelRoute) -> ModelReq
     };
     ModelRequest {
         model: route.model.clone(),
-        prompt: templates::render(&skill.prompt_template, schema, &execution.input),
+        prompt,
         max_tokens: route.max_output_tokens.map_or(wanted, |most| wanted.min(most)),
         temperature,
         top_p,
@@ -299,25 +298,35 @@ async fn write_end(
 }
 
 /// Ends runs whose worker is gone, and gives waiting runs a job that have none. Returns how many were touched.
-pub(crate) async fn sweep(app: &App) -> Result<usize> {
+/// Without `judge`, workers that are silent are left alone: after an outage all of them are.
+pub(crate) async fn sweep(app: &App, judge: bool) -> Result<usize> {
     const AT_A_TIME: i64 = 200;
     let now = app.clock.now();
-    let mut tx = app.store.system(crate::ports::SystemTask::SweepExecutions).await?;
-    let lapsed = tx.executions().lapsed(now, AT_A_TIME).await?;
+    let mut tx = app.store.system(SystemTask::SweepExecutions).await?;
+    let lapsed = if judge { tx.executions().lapsed(now, AT_A_TIME).await? } else { Vec::new() };
     let stranded = tx.executions().stranded(now - app.config.runs.lease, AT_A_TIME).await?;
     drop(tx);
     let mut touched = 0;
     for (run, is_lapsed) in lapsed.iter().map(|r| (r, true)).chain(stranded.iter().map(|r| (r, false))) {
-        let ctx = super::identity::for_job(run.organization_id, run.user_id, format!("sweep-{}", run.id));
-        let mut tx = app.store.tenant(&ctx).await?;
-        if is_lapsed {
-            let ending = Ending { outcome: Outcome::Failed(lost()), call: None };
-            touched += usize::from(tx.executions().change(run.id, &Transition::EndLapsed { ending }, now).await?);
-        } else {
-            tx.executions().enqueue(run.id).await?;
-            touched += 1;
+        match rescue(app, run, is_lapsed, now).await {
+            Ok(done) => touched += usize::from(done),
+            // The others are not to wait for this one.
+            Err(error) => tracing::warn!(error = error.internal_text(), id = %run.id, "a run could not be rescued"),
         }
-        tx.commit().await?;
     }
     Ok(touched)
+}
+
+async fn rescue(app: &App, run: &ActiveExecution, is_lapsed: bool, now: Timestamp) -> Result<bool> {
+    let ctx = super::identity::for_job(run.organization_id, run.user_id);
+    let mut tx = app.store.tenant(&ctx).await?;
+    let done = if is_lapsed {
+        let ending = Ending { outcome: Outcome::Failed(lost()), call: None };
+        tx.executions().change(run.id, &Transition::EndLapsed { ending }, now).await?
+    } else {
+        tx.executions().enqueue(run.id).await?;
+        true
+    };
+    tx.commit().await?;
+    Ok(done)
 }

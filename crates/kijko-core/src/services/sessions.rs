@@ -48,7 +48,7 @@ pub async fn sign_up(app: &App, new: NewAccount, origin: &Origin) -> Result<Toke
         is_platform_admin: false,
     };
     let now = app.clock.now();
-    let mut tx = app.store.system(SystemTask::SignUp).await?;
+    let mut tx = open(app, SystemTask::SignUp).await?;
     tx.accounts().insert(&user, &hash, &organization, now).await?;
     let account = tx.accounts().find(user.id, organization.id).await?;
     let account = account.ok_or_else(|| Error::internal("signing up", "the account is not there"))?;
@@ -61,7 +61,7 @@ pub async fn sign_up(app: &App, new: NewAccount, origin: &Origin) -> Result<Toke
 /// Refuses with `VALIDATION_ERROR`, `INVALID_CREDENTIALS`, `ACCOUNT_DISABLED`.
 pub async fn sign_in(app: &App, credentials: Credentials, origin: &Origin) -> Result<TokenResponse> {
     let credentials = credentials.checked()?;
-    let mut tx = app.store.system(SystemTask::SignIn).await?;
+    let mut tx = open(app, SystemTask::SignIn).await?;
     let found = tx.accounts().find_by_email(&credentials.email).await?;
     // Hashing takes a while, and no connection is held meanwhile.
     drop(tx);
@@ -72,7 +72,7 @@ pub async fn sign_in(app: &App, credentials: Credentials, origin: &Origin) -> Re
         (Some(account), Verified::Right | Verified::RightButOutdated) => account,
         (account, _) => {
             if let Some(account) = account {
-                note_failure(app, &account, origin, now).await?;
+                note_failure_later(app, account, origin, now);
             }
             return Err(Error::Unauthenticated { code: Code::InvalidCredentials, reason: None });
         }
@@ -84,7 +84,7 @@ pub async fn sign_in(app: &App, credentials: Credentials, origin: &Origin) -> Re
         Verified::RightButOutdated => Some(app.passwords.hash(credentials.password).await?),
         Verified::Right | Verified::Wrong => None,
     };
-    let mut tx = app.store.system(SystemTask::SignIn).await?;
+    let mut tx = open(app, SystemTask::SignIn).await?;
     if let Some(hash) = rehashed {
         tx.accounts().set_password_hash(account.user.id, &hash, now).await?;
     }
@@ -100,7 +100,7 @@ pub async fn refresh(app: &App, token: &SecretString, origin: &Origin) -> Result
     let invalid = || Error::Unauthenticated { code: Code::RefreshTokenInvalid, reason: None };
     let hash = hash_of(app, token);
     let now = app.clock.now();
-    let mut tx = app.store.system(SystemTask::Refresh).await?;
+    let mut tx = open(app, SystemTask::Refresh).await?;
     let mut token = tx.sessions().find_token(&hash).await?.ok_or_else(invalid)?;
     let session = tx.sessions().find(token.session_id).await?.ok_or_else(invalid)?;
     let account = tx.accounts().find(session.user_id, session.organization_id).await?;
@@ -145,7 +145,7 @@ pub async fn sign_out(
             Err(why) => reason = why,
         }
     }
-    let mut tx = app.store.system(SystemTask::SignOut).await?;
+    let mut tx = open(app, SystemTask::SignOut).await?;
     if let (None, Some(token)) = (session_id, refresh_token) {
         let hash = hash_of(app, token);
         session_id = tx.sessions().find_token(&hash).await?.map(|token| token.session_id);
@@ -191,6 +191,14 @@ pub fn issuer_metadata(app: &App) -> serde_json::Value {
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": ["RS256"],
         "claims_supported": ["sub", "sid", "org_id", "email", "email_verified", "given_name", "family_name", "roles"],
+    })
+}
+
+/// A sign-in that the database cannot serve right now has a code of its own.
+async fn open(app: &App, task: SystemTask) -> Result<Box<dyn SystemTx>> {
+    app.store.system(task).await.map_err(|error| match error {
+        Error::Unavailable { source, .. } => Error::Unavailable { code: Code::AuthUnavailable, source },
+        other => other,
     })
 }
 
@@ -255,6 +263,16 @@ async fn end_session(
     Ok(())
 }
 
+/// Beside the reply, whose time must not tell whether the account exists.
+fn note_failure_later(app: &App, account: Account, origin: &Origin, now: Timestamp) {
+    let (app, origin) = (app.clone(), origin.clone());
+    tokio::spawn(async move {
+        if let Err(error) = note_failure(&app, &account, &origin, now).await {
+            tracing::warn!(error = error.internal_text(), "a failed sign-in could not be noted");
+        }
+    });
+}
+
 async fn note_failure(app: &App, account: &Account, origin: &Origin, now: Timestamp) -> Result<()> {
     let Some(membership) = &account.membership else { return Ok(()) };
     let entry = AuditEntry {
@@ -263,7 +281,7 @@ async fn note_failure(app: &App, account: &Account, origin: &Origin, now: Timest
         description: "Sign-in with a wrong password".into(),
         metadata: json!({}),
     };
-    let mut tx = app.store.system(SystemTask::SignIn).await?;
+    let mut tx = open(app, SystemTask::SignIn).await?;
     audit(app, &mut *tx, membership.organization.id, &entry, origin, now).await?;
     tx.commit().await
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
@@ -35,18 +36,23 @@ pub async fn run(app: &App, stop: CancellationToken) -> Result<()> {
 
 /// Runs what is ready and returns; for tests and for emptying a queue by hand.
 pub async fn run_ready(app: &App) -> Result<()> {
-    runs::sweep(app).await?;
+    runs::sweep(app, true).await?;
     app.jobs.run_ready(Arc::new(Worker { app: app.clone(), abandon: CancellationToken::new() })).await
 }
 
 async fn sweep_regularly(app: &App) {
     let mut interval = tokio::time::interval(SWEEP_INTERVAL);
+    let mut judge_from = Instant::now();
     loop {
         interval.tick().await;
-        match runs::sweep(app).await {
+        match runs::sweep(app, Instant::now() >= judge_from).await {
             Ok(0) => {}
             Ok(touched) => tracing::info!(touched, "runs without a worker were ended or enqueued again"),
-            Err(error) => tracing::warn!(error = error.internal_text(), "the sweep failed; it will be tried again"),
+            Err(error) => {
+                tracing::warn!(error = error.internal_text(), "the sweep failed; it will be tried again");
+                // Nobody could renew a lease meanwhile, so silence says nothing until they had the time to.
+                judge_from = Instant::now() + app.config.runs.lease;
+            }
         }
     }
 }
@@ -67,7 +73,7 @@ impl JobHandler for Worker {
     async fn handle(&self, job: Job) -> Result<()> {
         match job {
             Job::RunExecution { organization_id, user_id, execution_id } => {
-                let ctx = identity::for_job(organization_id, user_id, format!("run-{execution_id}"));
+                let ctx = identity::for_job(organization_id, user_id);
                 runs::run(&self.app, &ctx, execution_id, &self.abandon).await
             }
         }

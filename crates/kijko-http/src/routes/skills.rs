@@ -59,8 +59,8 @@ pub async fn list(
     let filter = SkillFilter {
         categories: SkillCategory::parse_list(query.category.as_deref().unwrap_or_default())?,
         is_active: query.is_active,
-        search: query.search.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty()),
         sort: query.sort.unwrap_or_default(),
+        ..SkillFilter::searching(query.search)?
     };
     let listed = skills::list(&app, &ctx, &filter, page).await?;
     Ok(Body(SkillsPage {

@@ -7,7 +7,7 @@ use sqlx::ConnectOptions;
 use sqlx::postgres::PgConnectOptions;
 
 use super::embedded::{EmbeddedOptions, EmbeddedPostgres};
-use super::migrations;
+use super::{errors, migrations};
 use crate::app::StartError;
 use crate::config::DatabaseConfig;
 use crate::ports::MigrationState;
@@ -16,7 +16,9 @@ use crate::ports::MigrationState;
 pub(crate) struct Database {
     pub(crate) tenant: PgConnectOptions,
     pub(crate) system: PgConnectOptions,
-    pub(crate) owner: PgConnectOptions,
+    owner: PgConnectOptions,
+    /// Whether `owner` is more than the login role again.
+    owner_is_known: bool,
     pub(crate) embedded: Option<EmbeddedPostgres>,
 }
 
@@ -34,8 +36,10 @@ impl Database {
             let tenant = parse("DATABASE_URL", url)?;
             let other = |name, url: &Option<SecretString>| url.as_ref().map(|url| parse(name, url)).transpose();
             let system = other("DATABASE_WORKER_URL", &config.worker_url)?.unwrap_or_else(|| tenant.clone());
-            let owner = other("DATABASE_OWNER_URL", &config.owner_url)?.unwrap_or_else(|| tenant.clone());
-            return Ok(Self { tenant: tune(tenant), system: tune(system), owner, embedded: None });
+            let owner = other("DATABASE_OWNER_URL", &config.owner_url)?;
+            let owner_is_known = owner.is_some();
+            let owner = owner.unwrap_or_else(|| tenant.clone());
+            return Ok(Self { tenant: tune(tenant), system: tune(system), owner, owner_is_known, embedded: None });
         }
         let options = EmbeddedOptions {
             data_dir: config.data_dir.clone(),
@@ -52,7 +56,7 @@ impl Database {
         prepare(&superuser).await.map_err(StartError::database)?;
         let login = |role: &str| superuser.clone().username(role).database(NAME);
         let (tenant, owner) = (tune(login("kijko_app")), login("kijko_owner"));
-        Ok(Self { system: tenant.clone(), tenant, owner, embedded: Some(embedded) })
+        Ok(Self { system: tenant.clone(), tenant, owner, owner_is_known: true, embedded: Some(embedded) })
     }
 
     /// Brings an embedded database up to date; a given one must be so already.
@@ -69,10 +73,17 @@ impl Database {
         migrations::up(&self.owner).await.map_err(StartError::database)
     }
 
-    /// Read as the owner, since a database that was never migrated has no other role.
+    /// A server that does not know the owner's password looks as the system role, which may.
     pub(crate) async fn migration_state(&self) -> Result<MigrationState, StartError> {
-        let mut conn = self.owner.connect().await.map_err(StartError::database)?;
-        migrations::state(&mut conn).await.map_err(StartError::database)
+        let reader = match self.owner_is_known {
+            true => self.owner.clone(),
+            false => self.system.clone().options([("role", "kijko_system")]),
+        };
+        match reader.connect().await {
+            Ok(mut conn) => migrations::state(&mut conn).await.map_err(StartError::database),
+            Err(error) if errors::is_unknown_role(&error) => Ok(migrations::never_run()),
+            Err(error) => Err(StartError::database(error)),
+        }
     }
 }
 

@@ -60,3 +60,8 @@ pub(crate) fn is_dead_connection(error: &sqlx::Error) -> bool {
         _ => false,
     }
 }
+
+/// Whether the role that a connection wants to take does not exist.
+pub(crate) fn is_unknown_role(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(|e| code(e) == "22023")
+}

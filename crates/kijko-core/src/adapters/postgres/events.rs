@@ -36,7 +36,6 @@ impl PgEvents {
                     return;
                 }
                 tracing::warn!(error = %error, "events are not heard; trying again");
-                sender.send(Heard::Lost).ok();
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
         });
@@ -53,6 +52,8 @@ impl Drop for PgEvents {
 async fn forward(pool: &PgPool, heard: &broadcast::Sender<Heard>) -> Result<std::convert::Infallible, sqlx::Error> {
     let mut listener = PgListener::connect_with(pool).await?;
     listener.listen(CHANNEL).await?;
+    // What was announced until now was announced to nobody here.
+    heard.send(Heard::Lost).ok();
     loop {
         match listener.try_recv().await? {
             Some(notification) => match serde_json::from_str(notification.payload()) {

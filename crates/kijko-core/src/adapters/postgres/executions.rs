@@ -118,6 +118,19 @@ impl<'a> From<Option<&'a ModelCall>> for CallColumns<'a> {
 }
 
 impl PgTenantTx {
+    /// Until this transaction ends, no other of the same user can begin a run. A lock of our own and not on a row,
+    /// since the tenant role may update no row that stands for the user.
+    async fn hold_back_others(&mut self) -> Result<()> {
+        sqlx::query_scalar!(
+            r#"SELECT pg_advisory_xact_lock(hashtextextended('executions:' || app.current_user_id()::text, 0))
+                      IS NULL AS "locked!""#
+        )
+        .fetch_one(self.conn())
+        .await
+        .map_err(translate)?;
+        Ok(())
+    }
+
     async fn end(
         &mut self,
         id: ExecutionId,
@@ -200,14 +213,7 @@ impl ExecutionRepo for PgTenantTx {
     }
 
     async fn count_active(&mut self) -> Result<i64> {
-        // A lock of our own and not on a row: the tenant role may update no row that stands for the user.
-        sqlx::query_scalar!(
-            r#"SELECT pg_advisory_xact_lock(hashtextextended('executions:' || app.current_user_id()::text, 0))
-                      IS NULL AS "locked!""#
-        )
-        .fetch_one(self.conn())
-        .await
-        .map_err(translate)?;
+        self.hold_back_others().await?;
         sqlx::query_scalar!(
             r#"SELECT count(*) AS "count!" FROM skill_executions WHERE status IN ('pending', 'running')"#
         )
@@ -217,6 +223,7 @@ impl ExecutionRepo for PgTenantTx {
     }
 
     async fn active_of(&mut self, skill: SkillId) -> Result<Vec<ExecutionId>> {
+        self.hold_back_others().await?;
         let ids = sqlx::query_scalar!(
             "SELECT id FROM skill_executions WHERE skill_id = $1 AND status IN ('pending', 'running') ORDER BY id",
             skill.0,
@@ -270,7 +277,7 @@ impl ExecutionRepo for PgTenantTx {
             Transition::RecordUsage { call } => {
                 let call = CallColumns::from(Some(call));
                 sqlx::query_scalar!(
-                    r#"SELECT app.record_cancelled_usage($1, $2, $3, $4, $5, $6, $7, $8) AS "done!""#,
+                    r#"SELECT app.record_usage($1, $2, $3, $4, $5, $6, $7, $8) AS "done!""#,
                     id.0,
                     call.prompt_tokens,
                     call.completion_tokens,

@@ -38,7 +38,7 @@ pub(crate) async fn state(conn: &mut PgConnection) -> Result<MigrationState, sql
     let exists = "SELECT to_regclass('public._sqlx_migrations') IS NOT NULL
                      AND to_regclass('graphile_worker.migrations') IS NOT NULL";
     if !sqlx::query_scalar::<_, bool>(exists).fetch_one(&mut *conn).await? {
-        return Ok(MigrationState::Behind(names(|_| true)));
+        return Ok(never_run());
     }
     let applied: Vec<Applied> =
         sqlx::query_as("SELECT version, checksum FROM _sqlx_migrations WHERE success ORDER BY version")
@@ -48,6 +48,11 @@ pub(crate) async fn state(conn: &mut PgConnection) -> Result<MigrationState, sql
         .fetch_one(&mut *conn)
         .await?;
     Ok(compare(&applied, engine))
+}
+
+/// The state of a database that has nothing of ours, not even the roles.
+pub(crate) fn never_run() -> MigrationState {
+    MigrationState::Behind(names(|_| true))
 }
 
 fn compare(applied: &[Applied], engine: i32) -> MigrationState {
