@@ -17,7 +17,7 @@ trap 'server pg_ctl -D "$work/cluster" -m immediate stop >/dev/null 2>&1; rm -rf
 
 server initdb -D "$work/cluster" -U postgres -A trust -E UTF8 --locale=C --no-sync >/dev/null
 server pg_ctl -D "$work/cluster" -l "$work/log" -o "-k $work -c listen_addresses= -c fsync=off" -w start >/dev/null
-psql() { PATH="$bin:$PATH" command psql -X -q -v ON_ERROR_STOP=1 -h "$work" "$@"; }
+psql() { PGOPTIONS="-c client_min_messages=warning" PATH="$bin:$PATH" command psql -X -q -v ON_ERROR_STOP=1 -h "$work" "$@"; }
 psql -U postgres -c 'CREATE ROLE kijko_owner LOGIN CREATEROLE' -c 'CREATE DATABASE kijko OWNER kijko_owner'
 
 # Kijko migrates its database itself, but cannot be compiled while .sqlx is out of date. So the same SQL is run
@@ -32,7 +32,7 @@ engine=$(cargo metadata --format-version 1 | grep -o '"[^"]*/graphile_worker_mig
               execution_time bigint NOT NULL);'
     sed 's/:GRAPHILE_WORKER_SCHEMA/graphile_worker/g' "${engine%/Cargo.toml}"/src/sql/*.sql
     cat migrations/*.sql
-} | psql -1 -U kijko_owner -d kijko
+} | psql -1 -U kijko_owner -d kijko >/dev/null
 
 touch crates/kijko-core/src/lib.rs # The queries are looked at only while their crate is compiled.
 DATABASE_URL="postgres://kijko_owner@localhost/kijko?host=$work" SQLX_OFFLINE=false SQLX_OFFLINE_DIR="$work/sqlx" \

@@ -1,8 +1,9 @@
 //! Probes tell the truth: alive is not ready, and ready means that the work can be done.
 
+use kijko_core::testing::FixedClock;
 use serde_json::json;
 
-use crate::harness::Installation;
+use crate::harness::{Installation, cluster};
 
 #[tokio::test]
 async fn probes_answer_as_documented() {
@@ -80,4 +81,14 @@ async fn the_documentation_loads_nothing_from_elsewhere() {
     for path in ["/docs/", "/redoc", "/openapi.json"] {
         closed.nobody().get(path).await.refused(404, "NOT_FOUND");
     }
+}
+
+#[tokio::test]
+async fn a_server_needs_no_more_than_its_login_role() {
+    let database = cluster::fresh_database().await;
+    let url = cluster::url("kijko_app", &database);
+    let key = ("ENCRYPTION_KEY", "a2lqa28gdGVzdHMgdXNlIHRoaXMga2V5IDEyMzQ1Njc=");
+    let config = kijko_core::Config::from_values(&[("DATABASE_URL", &url), key]).unwrap();
+    let app = kijko_core::testing::connect(config, FixedClock::starting_now()).await.expect("it starts");
+    app.close().await;
 }

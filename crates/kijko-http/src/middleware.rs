@@ -52,7 +52,9 @@ async fn observe(State(app): State<App>, mut request: Request, next: Next) -> Re
     let identity = response.extensions_mut().remove::<Arc<Identity>>();
     let problem = response.extensions_mut().remove::<Problem>();
     if let Some(problem) = &problem {
-        let headers = std::mem::take(response.headers_mut());
+        let mut headers = std::mem::take(response.headers_mut());
+        // The router below has measured the empty body that is replaced here.
+        headers.remove(header::CONTENT_LENGTH);
         response = problem.clone().into_reply(&id);
         let written = std::mem::replace(response.headers_mut(), headers);
         response.headers_mut().extend(written);

@@ -108,8 +108,14 @@ struct Effect {
     added: Vec<(String, String)>,
 }
 
-/// Tries everything on the wanted tables and functions, after `mutation`. Leaves nothing behind.
-pub async fn matrix(database: &str, mutation: &str, wanted: impl Fn(&str) -> bool) -> Vec<Line> {
+/// Tries everything on the wanted tables and functions, after `mutation`, or until a line is enough. Leaves nothing
+/// behind.
+pub async fn matrix(
+    database: &str,
+    mutation: &str,
+    wanted: impl Fn(&str) -> bool,
+    enough: impl Fn(&Line) -> bool,
+) -> Vec<Line> {
     let mut conn = superuser(database).await;
     texts(&mut conn, format!("BEGIN; {mutation}")).await;
     let looked_at = TABLES.iter().filter(|table| wanted(table.name) || CALLED_ON.contains(&table.name));
@@ -118,6 +124,9 @@ pub async fn matrix(database: &str, mutation: &str, wanted: impl Fn(&str) -> boo
     texts(&mut conn, "SAVEPOINT attempt").await;
     let mut attempts = Attempts { conn, before: content(rows) };
     let mut lines = Vec::new();
+    for table in TABLES.iter().filter(|table| wanted(table.name)) {
+        lines.extend(attempts.grants(table).await);
+    }
     // Whoever never had a context comes first, before anybody brings one into this connection.
     for never in [true, false] {
         let actors = || ACTORS.iter().filter(|actor| (actor.context == Context::Never) == never);
@@ -125,6 +134,9 @@ pub async fn matrix(database: &str, mutation: &str, wanted: impl Fn(&str) -> boo
             // Tenants have nothing to look for in the job engine's tables, and its owner is held by no policy there.
             let engines = ["tenant", "tenant, all granted", "system", "login"];
             for actor in actors().filter(|actor| !table.is_engine() || engines.contains(&actor.name)) {
+                if lines.iter().any(&enough) {
+                    return lines;
+                }
                 attempts.on_table(table, actor, &mut lines).await;
             }
         }
@@ -133,9 +145,6 @@ pub async fn matrix(database: &str, mutation: &str, wanted: impl Fn(&str) -> boo
                 lines.push(attempts.call(name, state, call, actor).await);
             }
         }
-    }
-    for table in TABLES.iter().filter(|table| wanted(table.name)) {
-        lines.extend(attempts.grants(table).await);
     }
     let subjects: Vec<&str> = TABLES.iter().map(|t| t.name).chain(CALLS.iter().map(|(name, ..)| *name)).collect();
     let commands = ["may", "select", "insert", "insert by default", "update", "give away", "delete", "call"];

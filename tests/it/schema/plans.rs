@@ -4,6 +4,7 @@
 use regex::Regex;
 use serde_json::Value;
 use sqlx::postgres::PgConnection;
+use tokio::sync::OnceCell;
 
 use super::{superuser, texts};
 use crate::harness::{Installation, cluster};
@@ -12,6 +13,17 @@ use crate::harness::{Installation, cluster};
 const TENANT: &str = "SET LOCAL ROLE kijko_tenant;
     DO $$ BEGIN PERFORM set_config('app.current_org_id', md5('organisation 1')::uuid::text, true),
                         set_config('app.current_user_id', md5('user 1 1')::uuid::text, true); END $$;";
+
+/// A connection to a database with a crowd. Read only: the database is shared.
+async fn crowded() -> PgConnection {
+    static DATABASE: OnceCell<String> = OnceCell::const_new();
+    let make = async || {
+        let database = cluster::fresh_database().await;
+        crowd(&mut superuser(&database).await).await;
+        database
+    };
+    superuser(DATABASE.get_or_init(make).await).await
+}
 
 /// Two organisations of 20 people, each with 1 000 skills and 1 500 executions.
 async fn crowd(conn: &mut PgConnection) {
@@ -133,9 +145,7 @@ fn tenant_queries() -> Vec<String> {
 
 #[tokio::test]
 async fn every_query_of_a_tenant_uses_an_index_that_begins_with_the_organization() {
-    let database = cluster::fresh_database().await;
-    let mut conn = superuser(&database).await;
-    crowd(&mut conn).await;
+    let mut conn = crowded().await;
     let mut complaints = Vec::new();
     for query in tenant_queries() {
         complaints.extend(complaint(&mut conn, TENANT, &query, "organization_id").await);
@@ -162,9 +172,7 @@ async fn every_query_of_a_tenant_uses_an_index_that_begins_with_the_organization
 /// A page is as cheap for who has a thousand skills as for who has ten.
 #[tokio::test]
 async fn first_pages_come_out_of_an_index_in_their_order() {
-    let database = cluster::fresh_database().await;
-    let mut conn = superuser(&database).await;
-    crowd(&mut conn).await;
+    let mut conn = crowded().await;
     let mut queries: Vec<String> =
         skill_orders().iter().map(|order| format!("SELECT * FROM skills {order} LIMIT 20")).collect();
     for filter in ["true", "status = 'failed'", "skill_id = md5('skill 1 1 7')::uuid"] {
@@ -179,9 +187,7 @@ async fn first_pages_come_out_of_an_index_in_their_order() {
 
 #[tokio::test]
 async fn the_sweep_over_all_organizations_uses_its_own_index() {
-    let database = cluster::fresh_database().await;
-    let mut conn = superuser(&database).await;
-    crowd(&mut conn).await;
+    let mut conn = crowded().await;
     for query in [
         "SELECT organization_id, user_id, id FROM skill_executions
           WHERE status = 'running' AND lease_expires_at < now() ORDER BY lease_expires_at LIMIT 100",

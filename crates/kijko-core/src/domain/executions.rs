@@ -6,9 +6,11 @@ use serde_json::{Map, Value};
 
 use crate::domain::check::Check;
 use crate::domain::ids::{ExecutionId, SkillId, UserId};
+use crate::domain::input_schema::contains_nul;
 use crate::domain::money::{Cost, Usage};
-use crate::domain::skills::{Skill, contains_nul, vocabulary};
+use crate::domain::skills::Skill;
 use crate::domain::time::{Timestamp, millis, millis_option};
+use crate::domain::vocabulary::vocabulary;
 use crate::error::{Error, Result};
 
 vocabulary!(

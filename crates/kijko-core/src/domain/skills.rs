@@ -2,36 +2,16 @@
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::{Number, Value};
+use serde_json::Number;
 
 use crate::domain::check::Check;
 use crate::domain::ids::{SkillId, UserId};
+use crate::domain::input_schema::{InputSchemaField, check_schema};
 use crate::domain::time::{Timestamp, millis, millis_option};
+use crate::domain::vocabulary::vocabulary;
 use crate::error::{Error, Result};
 
 pub const DEFAULT_MODEL: &str = "claude-3-5-sonnet-20241022";
-
-macro_rules! vocabulary {
-    ($(#[$doc:meta])* $name:ident { $($variant:ident = $text:literal),* $(,)? }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-        #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-        pub enum $name { $(#[serde(rename = $text)] $variant,)* }
-
-        impl $name {
-            pub const ALL: &[$name] = &[$($name::$variant,)*];
-
-            pub fn as_str(self) -> &'static str {
-                match self { $($name::$variant => $text,)* }
-            }
-
-            pub fn parse(text: &str) -> Option<Self> {
-                Self::ALL.iter().copied().find(|value| value.as_str() == text)
-            }
-        }
-    };
-}
-pub(crate) use vocabulary;
 
 vocabulary!(SkillCategory {
     Analysis = "analysis",
@@ -61,37 +41,6 @@ vocabulary!(
     /// A hint for whoever shows the output; the server does not check that the output is of this kind.
     OutputFormat { Markdown = "markdown", Json = "json", Text = "text", Html = "html", Code = "code" }
 );
-
-vocabulary!(InputType {
-    String = "string",
-    Number = "number",
-    Boolean = "boolean",
-    Array = "array",
-    Object = "object",
-});
-
-impl InputType {
-    pub fn matches(self, value: &Value) -> bool {
-        match self {
-            InputType::String => value.is_string(),
-            InputType::Number => value.is_number(),
-            InputType::Boolean => value.is_boolean(),
-            InputType::Array => value.is_array(),
-            InputType::Object => value.is_object(),
-        }
-    }
-
-    /// What a form shows for a field that nobody filled in.
-    pub fn empty(self) -> Value {
-        match self {
-            InputType::String => Value::String(String::new()),
-            InputType::Number => Value::from(0),
-            InputType::Boolean => Value::Bool(false),
-            InputType::Array => Value::Array(Vec::new()),
-            InputType::Object => Value::Object(serde_json::Map::new()),
-        }
-    }
-}
 
 /// How the model is sampled. Stored as given; keys are snake_case on the wire.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -144,63 +93,6 @@ impl Parameters {
         for (index, stop) in stops.iter().enumerate().take(5) {
             check.text(&format!("parameters.stop_sequences[{index}]"), stop, 1, 64);
         }
-    }
-}
-
-/// One variable that a skill asks for.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub struct InputSchemaField {
-    /// Name of the template variable: 1 to 100 characters, no white space, no braces.
-    pub name: String,
-    #[serde(rename = "type")]
-    pub kind: InputType,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub description: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub required: Option<bool>,
-    /// Used where the caller sends nothing; must be of the field's type.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<Value>))]
-    pub default: Option<Value>,
-}
-
-fn check_schema(check: &mut Check, schema: &[InputSchemaField]) {
-    check.that(schema.len() <= 50, "inputSchema", "length", || {
-        format!("inputSchema must have at most 50 fields, not {}", schema.len())
-    });
-    let mut names = std::collections::HashSet::new();
-    for (index, field) in schema.iter().enumerate().take(50) {
-        let path = format!("inputSchema[{index}].name");
-        check.text(&path, &field.name, 1, 100);
-        check.that(!field.name.chars().any(|c| c.is_whitespace() || matches!(c, '{' | '}')), &path, "format", || {
-            format!("{path} must not contain white space or braces")
-        });
-        check.that(names.insert(field.name.as_str()), &path, "unique", || {
-            format!("{path} repeats the name {:?}", field.name)
-        });
-        if let Some(description) = &field.description {
-            check.text(&format!("inputSchema[{index}].description"), description, 0, 500);
-        }
-        if let Some(default) = &field.default {
-            let path = format!("inputSchema[{index}].default");
-            check.that(field.kind.matches(default), &path, "type", || {
-                format!("{path} must be of the type {}", field.kind.as_str())
-            });
-            check.that(!contains_nul(default), &path, "format", || {
-                format!("{path} must not contain the character U+0000")
-            });
-        }
-    }
-}
-
-/// Whether any text inside, keys included, has the one character that PostgreSQL cannot store.
-pub fn contains_nul(value: &Value) -> bool {
-    match value {
-        Value::String(text) => text.contains('\0'),
-        Value::Array(items) => items.iter().any(contains_nul),
-        Value::Object(members) => members.iter().any(|(key, value)| key.contains('\0') || contains_nul(value)),
-        Value::Null | Value::Bool(_) | Value::Number(_) => false,
     }
 }
 
@@ -400,7 +292,7 @@ pub enum SkillSort {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     fn check(body: Value) -> Vec<String> {
         let new: NewSkill = serde_json::from_value(body).expect("the types are right");

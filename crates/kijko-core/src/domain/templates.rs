@@ -5,7 +5,7 @@ use serde_json::ser::{CompactFormatter, Formatter, Serializer};
 use serde_json::{Map, Value};
 
 use crate::domain::check::Check;
-use crate::domain::skills::InputSchemaField;
+use crate::domain::input_schema::InputSchemaField;
 use crate::error::{Code, Result};
 
 /// Whether the input, with declared defaults, fits the schema. Refuses with `INVALID_INPUT`, one violation per variable.
@@ -109,7 +109,7 @@ impl Formatter for WholeNumbers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::skills::InputType;
+    use crate::domain::input_schema::InputType;
     use crate::error::Error;
     use proptest::prelude::*;
     use serde_json::json;
