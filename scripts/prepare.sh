@@ -17,7 +17,10 @@ trap 'server pg_ctl -D "$work/cluster" -m immediate stop >/dev/null 2>&1; rm -rf
 
 server initdb -D "$work/cluster" -U postgres -A trust -E UTF8 --locale=C --no-sync >/dev/null
 server pg_ctl -D "$work/cluster" -l "$work/log" -o "-k $work -c listen_addresses= -c fsync=off" -w start >/dev/null
-psql() { PGOPTIONS="-c client_min_messages=warning" PATH="$bin:$PATH" command psql -X -q -v ON_ERROR_STOP=1 -h "$work" "$@"; }
+psql() {
+    PGOPTIONS='-c client_min_messages=warning' PATH="$bin:$PATH" \
+        command psql -X -q -v ON_ERROR_STOP=1 -h "$work" "$@"
+}
 psql -U postgres -c 'CREATE ROLE kijko_owner LOGIN CREATEROLE' -c 'CREATE DATABASE kijko OWNER kijko_owner'
 
 # Kijko migrates its database itself, but cannot be compiled while .sqlx is out of date. So the same SQL is run

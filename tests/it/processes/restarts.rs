@@ -92,7 +92,7 @@ async fn a_restart_of_the_database_loses_no_run_and_doubles_none() {
         ada.post("/api/v1/skills", harness::skill("Lost")).await.refused(503, "DEPENDENCY_UNAVAILABLE");
     }
     let login = json!({ "email": "ada@example.com", "password": harness::PASSWORD });
-    let told = server.nobody().post("/api/v1/auth/login", login).await.refused(503, "DEPENDENCY_UNAVAILABLE");
+    let told = server.nobody().post("/api/v1/auth/login", login).await.refused(503, "AUTH_UNAVAILABLE");
     assert!(!told.to_string().contains("socket") && !told.to_string().contains("/tmp"), "no address is told: {told}");
     server.nobody().get("/health").await.ok(200);
     assert_eq!(server.nobody().get("/health/ready").await.status, 503, "it says that it is not ready");

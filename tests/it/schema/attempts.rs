@@ -46,7 +46,7 @@ const ACTORS: [Actor; 9] = [
 ];
 
 /// The state machine, called on the execution of each owner that is in the right state. (name, state, call)
-const CALLS: [(&str, &str, &str); 6] = [
+pub const CALLS: [(&str, &str, &str); 6] = [
     ("app.claim_execution", "pending", "app.claim_execution({id}, now(), now())"),
     ("app.renew_execution", "running", "app.renew_execution({id}, now() + interval '1 minute')"),
     (

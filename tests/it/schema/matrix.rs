@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use super::attempts::{Line, matrix};
+use super::attempts::{CALLS, Line, matrix};
 use super::fixtures::{TABLES, seed};
 use super::{OURS, superuser, texts};
 use crate::harness::cluster;
@@ -29,17 +29,22 @@ pub async fn seeded_database() -> String {
     let unknown = texts(
         &mut conn,
         format!(
-            "SELECT c.oid::regclass::text FROM pg_class c
+            "SELECT p.oid::regproc::text FROM pg_proc p WHERE prosecdef AND pronamespace = 'app'::regnamespace
+                AND p.oid::regproc::text <> ALL (ARRAY['{}'])
+              UNION
+             SELECT c.oid::regclass::text FROM pg_class c
               WHERE ({OURS} OR c.relnamespace = 'graphile_worker'::regnamespace AND c.relkind IN ('r', 'p'))
                 AND c.oid::regclass::text <> ALL (ARRAY['{}'])",
+            CALLS.map(|(name, ..)| name.split(',').next().unwrap_or(name)).join("', '"),
             TABLES.each_ref().map(|table| table.name).join("', '")
         ),
     )
     .await;
     assert!(
         unknown.is_empty(),
-        "nobody tries the policies of {unknown:?}: describe a valid row in TABLES of tests/it/schema/fixtures.rs, then \
-         run this test with UPDATE_SNAPSHOTS=1 and review every new line of policy_matrix.txt"
+        "nobody tries {unknown:?}: describe a valid row of the table in TABLES of tests/it/schema/fixtures.rs, or a call \
+         of the function in CALLS of attempts.rs; then run this test with UPDATE_SNAPSHOTS=1 and review every new line \
+         of policy_matrix.txt"
     );
     database
 }
