@@ -50,7 +50,7 @@ bench: setup ## Measure throughput and latency
 	cargo run --release -p kijko-benches
 
 policy-mutants: setup ## Weaken each policy in turn and see that a test notices
-	cargo test -p kijko-tests --test it policy_mutants -- --ignored --nocapture
+	cargo test -p kijko-tests --test it policy_mutants -- --nocapture
 
 setup: ## Install what is missing; every command above begins with this
 	@scripts/setup.sh

@@ -1,7 +1,7 @@
 //! The database keeps the tenants apart by itself, whatever the program above it does. These tests watch that it can:
 //! the rules that every table obeys (`tables`, `structure`, `roles`), which schema a program accepts (`versions`), what
-//! the policies cost (`plans`), who may do what to whose rows (`matrix`, on the rows of `fixtures`), and that the matrix
-//! notices when a policy is weakened (`mutants`).
+//! the policies cost (`plans`), who may do what to whose rows (`matrix`, filled by `attempts` on the rows of `fixtures`),
+//! and that the matrix notices when a policy is weakened (`mutants`).
 
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, ConnectOptions, Row};

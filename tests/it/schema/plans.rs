@@ -1,5 +1,5 @@
-//! What the policies cost: with tens of thousands of rows of others beside one's own, every query of a tenant still goes
-//! through an index that begins with the organisation, and never past the rows of others.
+//! What the policies cost: with tens of thousands of rows of others beside one's own, every query of a tenant still
+//! goes through an index that begins with the organisation, and never past the rows of others.
 
 use regex::Regex;
 use serde_json::Value;

@@ -60,6 +60,9 @@ fn schema(state: &MigrationState) -> String {
             "the database is behind this program, which needs: {}; run `kijko migrate up` as the owner first",
             missing.join(", ")
         ),
+        MigrationState::Ahead(versions) if versions.is_empty() => {
+            "the job engine in the database is newer than the one of this program; start a newer Kijko".into()
+        }
         MigrationState::Ahead(versions) => format!(
             "the database was migrated by a newer Kijko (it has {versions:?}); start that version instead of this one"
         ),

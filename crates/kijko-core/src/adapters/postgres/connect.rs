@@ -106,6 +106,8 @@ async fn prepare(superuser: &PgConnectOptions) -> Result<(), sqlx::Error> {
     if !sqlx::query_scalar::<_, bool>(exists).fetch_one(&mut conn).await? {
         sqlx::query("CREATE ROLE kijko_owner LOGIN CREATEROLE").execute(&mut conn).await.ok();
         sqlx::query("CREATE DATABASE kijko OWNER kijko_owner").execute(&mut conn).await?;
+        // Nothing of ours needs temporary objects, and with them a name could be made to mean something else.
+        sqlx::query("REVOKE TEMPORARY ON DATABASE kijko FROM PUBLIC").execute(&mut conn).await?;
     }
     Ok(())
 }
