@@ -6,11 +6,12 @@ use std::time::Instant;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
-use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use kijko_core::config::Environment;
 use kijko_core::services::identity::{self, Identity};
 use kijko_core::{App, Code};
+use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
@@ -22,21 +23,25 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const PROCESS_TIME: HeaderName = HeaderName::from_static("x-process-time");
 
 /// Around everything, outermost first: request id, timing and log; headers; panic guard; CORS.
+///
+/// All in one `layer`, because the router copies what lies below each of its layers for every request.
 pub fn outer(router: Router, app: &App) -> Router {
-    router
-        .layer(cors(app))
-        .layer(from_fn(drop_empty_cors))
-        .layer(CatchPanicLayer::custom(panicked))
-        .layer(from_fn_with_state(app.clone(), harden))
+    let over_tls = app.config().environment != Environment::Local;
+    let stack = ServiceBuilder::new()
         .layer(from_fn_with_state(app.clone(), observe))
+        .map_response(move |response| harden(response, over_tls))
+        .layer(CatchPanicLayer::custom(panicked))
+        .map_response(drop_empty_cors)
+        .layer(cors(app));
+    router.layer(stack)
 }
 
 /// Around the routes of the API, inside of that: body limit; time limit; authentication, which denies by default.
 pub fn inner(router: Router<App>, app: &App) -> Router<App> {
-    router
-        .layer(from_fn_with_state(app.clone(), authenticate))
-        .layer(from_fn_with_state(app.clone(), limit_time))
+    let stack = ServiceBuilder::new()
         .layer(DefaultBodyLimit::max(app.config().http.body_limit_bytes))
+        .layer(from_fn_with_state(app.clone(), admit));
+    router.layer(stack)
 }
 
 /// Gives the request an id and the reply its headers, writes the body of a refusal, and logs one line.
@@ -116,8 +121,7 @@ fn log(line: &Line) {
 }
 
 /// Headers that every reply carries.
-async fn harden(State(app): State<App>, request: Request, next: Next) -> Response {
-    let mut response = next.run(request).await;
+fn harden<B>(mut response: Response<B>, over_tls: bool) -> Response<B> {
     let headers = response.headers_mut();
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
@@ -125,7 +129,7 @@ async fn harden(State(app): State<App>, request: Request, next: Next) -> Respons
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
     }
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
-    if app.config().environment != Environment::Local {
+    if over_tls {
         let year = HeaderValue::from_static("max-age=31536000; includeSubDomains");
         headers.insert(header::STRICT_TRANSPORT_SECURITY, year);
     }
@@ -159,8 +163,7 @@ fn cors(app: &App) -> CorsLayer {
 }
 
 /// An origin that is not on the list learns nothing, not even which headers we would allow.
-async fn drop_empty_cors(request: Request, next: Next) -> Response {
-    let mut response = next.run(request).await;
+fn drop_empty_cors<B>(mut response: Response<B>) -> Response<B> {
     if !response.headers().contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN) {
         let names = response.headers().keys().filter(|name| name.as_str().starts_with("access-control-"));
         for name in names.cloned().collect::<Vec<_>>() {
@@ -170,10 +173,10 @@ async fn drop_empty_cors(request: Request, next: Next) -> Response {
     response
 }
 
-/// Dropping the handler is safe: what it had not committed is rolled back.
-async fn limit_time(State(app): State<App>, request: Request, next: Next) -> Response {
+/// Authentication and handler, within the time limit. Dropping them is safe: what was not committed is rolled back.
+async fn admit(State(app): State<App>, request: Request, next: Next) -> Response {
     let limit = app.config().http.request_timeout;
-    let answer = tokio::time::timeout(limit, next.run(request)).await;
+    let answer = tokio::time::timeout(limit, authenticate(&app, request, next)).await;
     answer.unwrap_or_else(|_| {
         let detail = format!("The request took longer than {} seconds", limit.as_secs());
         Problem::new(StatusCode::GATEWAY_TIMEOUT, Code::UpstreamTimeout, detail).into_response()
@@ -181,12 +184,12 @@ async fn limit_time(State(app): State<App>, request: Request, next: Next) -> Res
 }
 
 /// Whoever is not on the public list must say who they are. A path that leads nowhere needs no credential.
-async fn authenticate(State(app): State<App>, mut request: Request, next: Next) -> Response {
+async fn authenticate(app: &App, mut request: Request, next: Next) -> Response {
     let Some(route) = request.extensions().get::<MatchedPath>().cloned() else { return next.run(request).await };
     let (mut response, identity) = if is_public(request.method(), route.as_str()) {
         (next.run(request).await, None)
     } else {
-        match identity::authenticate(&app, bearer(request.headers())).await {
+        match identity::authenticate(app, bearer(request.headers())).await {
             Ok(identity) => {
                 request.extensions_mut().insert(identity.clone());
                 (next.run(request).await, Some(identity))
