@@ -58,7 +58,7 @@ fn main() -> ExitCode {
 
 fn run(args: &Args) -> Result<()> {
     load::check_installed()?;
-    let program = args.server.clone().map_or_else(build, Ok)?;
+    let program = args.server.as_ref().map_or_else(build, |server| Ok(std::path::absolute(server)?))?;
     let home = tempfile::Builder::new().prefix("kijko-bench-").tempdir()?;
     // PostgreSQL never runs as root, and has to get in.
     std::fs::set_permissions(home.path(), std::fs::Permissions::from_mode(0o711))?;

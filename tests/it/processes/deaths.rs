@@ -46,6 +46,8 @@ async fn a_killed_server_loses_no_waiting_run_and_repeats_no_running_one() {
     }
     assert_eq!((deployment.runs("failed").await, deployment.runs("completed").await), (50, 50));
     assert_eq!(ada.execution_count(&skill).await, 50, "each completed run counts once");
+    // The engine takes its time to find out that their worker is dead; then it finds nothing to do.
+    let left = ALL_WITHIN.saturating_sub(killed.elapsed());
+    within(left, "no job is left behind", async || deployment.count("graphile_worker._private_jobs").await == 0).await;
     server.stop().await;
-    assert_eq!(deployment.count("graphile_worker._private_jobs").await, 0, "no job is left behind");
 }

@@ -220,7 +220,9 @@ impl Progress {
 
 /// Returns when the run is not ours any more: cancelled, or its skill deleted. Renews the lease until then.
 async fn ended_elsewhere(app: &App, ctx: &TenantContext, id: ExecutionId, mut heard: broadcast::Receiver<Heard>) {
-    let mut renewal = tokio::time::interval(app.config.runs.lease / 4);
+    let period = app.config.runs.lease / 4;
+    // The claim was the first.
+    let mut renewal = tokio::time::interval_at(Instant::now() + period, period);
     loop {
         tokio::select! {
             _ = renewal.tick() => {}
