@@ -886,12 +886,12 @@ async fn the_guard_is_needed_because_sqlx_leaks_a_begin_that_is_dropped() {
         let seen: String = sqlx::query_scalar(CONTEXT).fetch_one(&mut *next).await.expect("an answer");
         leaked += usize::from(seen == organization);
         drop(next);
-        let guarded = pool.begin_with("ROLLBACK; BEGIN; SET LOCAL ROLE kijko_tenant").await;
-        let mut guarded = guarded.expect("a transaction, whatever was left");
-        let seen: String = sqlx::query_scalar(CONTEXT).fetch_one(&mut *guarded).await.expect("an answer");
+        kijko_core::testing::open_and_commit(&pool).await.expect("a unit of work, whatever was left");
+        let mut next = pool.acquire().await.expect("a connection");
+        let seen: String = sqlx::query_scalar(CONTEXT).fetch_one(&mut *next).await.expect("an answer");
         assert_eq!(
             seen, "",
-            "the ROLLBACK before each BEGIN no longer ends what was left: mend adapters/postgres/tx.rs"
+            "a unit of work went on in a transaction that was left open: mend `begin` in adapters/postgres/tx.rs"
         );
     }
     eprintln!("a dropped BEGIN left its transaction, and its tenant, to the next in {leaked} of {TRIES} tries");

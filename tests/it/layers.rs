@@ -96,12 +96,3 @@ fn one_file_maps_errors_to_statuses() {
         "problem.rs is the only file that maps an error to a status",
     );
 }
-
-/// No test through the services can reach a connection that comes back with a transaction; this guard is the second one.
-#[test]
-fn every_transaction_begins_by_rolling_back_what_was_left() {
-    let begins = mentions("crates/kijko-core/src/adapters/postgres", &["BEGIN;"], &[]);
-    assert!(begins.len() >= 2, "tx.rs opens tenant and system transactions: were they moved?");
-    let bare: Vec<_> = begins.iter().filter(|line| !line.contains("ROLLBACK; BEGIN;")).collect();
-    assert!(bare.is_empty(), "begin with ROLLBACK, see the head of tx.rs: {bare:?}");
-}

@@ -5,11 +5,14 @@ use std::sync::Mutex;
 
 use chrono::TimeDelta;
 
+use crate::adapters::postgres::PgStore;
 pub use crate::adapters::postgres::embedded::{EmbeddedError, EmbeddedOptions, EmbeddedPostgres, default_data_dir};
 use crate::app::{App, StartError};
 use crate::config::Config;
 use crate::domain::time::{Timestamp, storable};
+use crate::error::Result;
 use crate::ports::clock::Clock;
+use crate::ports::{Store, SystemTask};
 
 /// Stands still until it is moved.
 #[derive(Debug)]
@@ -37,6 +40,11 @@ impl Clock for FixedClock {
 }
 
 /// An `App` whose time is in the test's hands.
-pub async fn connect(config: Config, clock: Arc<FixedClock>) -> Result<App, StartError> {
+pub async fn connect(config: Config, clock: Arc<FixedClock>) -> std::result::Result<App, StartError> {
     App::connect_with(config, clock).await
+}
+
+/// A unit of work that asks nothing, on a pool whose connections the test prepared.
+pub async fn open_and_commit(pool: &sqlx::PgPool) -> Result<()> {
+    PgStore::on(pool.clone()).system(SystemTask::CheckHealth).await?.commit().await
 }

@@ -29,8 +29,7 @@ impl Database {
     pub(crate) async fn open(config: &DatabaseConfig) -> Result<Self, StartError> {
         let tune = |options: PgConnectOptions| {
             let timeout = config.statement_timeout.as_millis().to_string();
-            // Each unit of work begins with a ROLLBACK that has nothing to roll back; the warning would cost bytes.
-            options.options([("statement_timeout", timeout.as_str()), ("client_min_messages", "error")])
+            options.options([("statement_timeout", timeout.as_str())])
         };
         if let Some(url) = &config.url {
             let tenant = parse("DATABASE_URL", url)?;

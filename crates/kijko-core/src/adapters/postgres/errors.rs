@@ -61,6 +61,11 @@ pub(crate) fn is_dead_connection(error: &sqlx::Error) -> bool {
     }
 }
 
+/// Whether a transaction was to be opened where one was open already.
+pub(crate) fn is_left_open(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(|e| matches!(code(e).as_str(), "25001" | "25P02"))
+}
+
 /// Whether the role that a connection wants to take does not exist.
 pub(crate) fn is_unknown_role(error: &sqlx::Error) -> bool {
     error.as_database_error().is_some_and(|e| code(e) == "22023")

@@ -40,6 +40,12 @@ impl PgStore {
         }
     }
 
+    /// Everything on one pool of somebody else's.
+    #[cfg(feature = "testing")]
+    pub(crate) fn on(pool: PgPool) -> Self {
+        Self { tenant: pool.clone(), system: pool }
+    }
+
     /// For the listener, which keeps one of its connections.
     pub(crate) fn system_pool(&self) -> &PgPool {
         &self.system

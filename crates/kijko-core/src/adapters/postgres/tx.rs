@@ -5,7 +5,9 @@
 //! * A caller may be dropped at any await (a client hangs up). With sqlx 0.9 a dropped `BEGIN` would return a
 //!   connection to the pool whose transaction, and tenant context, are still open. So opening runs in a task of its
 //!   own, which nobody can cancel. Everything after it may be dropped: what was not committed is rolled back.
-//! * Should a connection come back with an open transaction all the same, the message begins with `ROLLBACK`.
+//! * Should a connection come back with an open transaction all the same, nobody goes on in it: PostgreSQL refuses
+//!   `NOT DEFERRABLE` once a transaction has run a query, and then such connections are closed. (A `ROLLBACK` in front
+//!   would do too, and leave a warning in the database's log for every unit of work.)
 
 use async_trait::async_trait;
 use sqlx::{AssertSqlSafe, PgConnection, PgPool, Postgres, Transaction};
@@ -36,7 +38,7 @@ impl PgTenantTx {
     pub(super) async fn begin(pool: &PgPool, ctx: &TenantContext) -> Result<Self> {
         // Typed UUIDs print as hexadecimal digits and hyphens, so there is nothing to escape.
         let statement = format!(
-            "ROLLBACK; BEGIN; SET LOCAL ROLE kijko_tenant; SET LOCAL app.current_org_id = '{}'; \
+            "BEGIN NOT DEFERRABLE; SET LOCAL ROLE kijko_tenant; SET LOCAL app.current_org_id = '{}'; \
              SET LOCAL app.current_user_id = '{}'",
             ctx.organization_id(),
             ctx.user_id(),
@@ -52,7 +54,7 @@ impl PgTenantTx {
 impl PgSystemTx {
     pub(super) async fn begin(pool: &PgPool, task: SystemTask) -> Result<Self> {
         tracing::debug!(?task, "system transaction");
-        Ok(Self { tx: begin(pool, "ROLLBACK; BEGIN; SET LOCAL ROLE kijko_system".to_owned()).await? })
+        Ok(Self { tx: begin(pool, "BEGIN NOT DEFERRABLE; SET LOCAL ROLE kijko_system".to_owned()).await? })
     }
 
     pub(super) fn conn(&mut self) -> &mut PgConnection {
@@ -64,19 +66,34 @@ async fn begin(pool: &PgPool, statement: String) -> Result<Transaction<'static, 
     let pool = pool.clone();
     let opening = tokio::spawn(async move {
         // After a restart of the database every pooled connection is dead, and each is found out here.
-        let mut dead_connections_left = pool.size();
+        let mut bad_connections_left = pool.size();
         loop {
             #[expect(clippy::disallowed_methods, reason = "this is the one place")]
             let opened = pool.begin_with(AssertSqlSafe(statement.clone())).await;
             match opened {
-                Err(error) if errors::is_dead_connection(&error) && dead_connections_left > 0 => {
-                    dead_connections_left -= 1;
+                Err(error) if bad_connections_left > 0 && errors::is_dead_connection(&error) => {}
+                Err(error) if bad_connections_left > 0 && errors::is_left_open(&error) => {
+                    tracing::error!("a connection came back with an open transaction");
+                    close_idle(&pool).await?;
                 }
                 other => return other,
             }
+            bad_connections_left -= 1;
         }
     });
     opening.await.map_err(|e| Error::internal("opening a transaction", e))?.map_err(errors::translate)
+}
+
+/// What is left open cannot be told from outside, so every connection that waits for work goes. Its end rolls it back.
+async fn close_idle(pool: &PgPool) -> Result<(), sqlx::Error> {
+    // The one in question may be on its way back, so the first is waited for.
+    #[expect(clippy::disallowed_methods, reason = "nothing is asked on it")]
+    let mut waiting = Some(pool.acquire().await?);
+    while let Some(connection) = waiting {
+        connection.close().await.ok();
+        waiting = pool.try_acquire();
+    }
+    Ok(())
 }
 
 #[async_trait]
