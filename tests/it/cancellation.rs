@@ -38,7 +38,7 @@ struct Tenant {
 async fn tenant(app: &Installation) -> Tenant {
     let person = app.owner().await;
     let identity = identity::authenticate(&app.app, Some(person.access_token())).await.expect("they just signed up");
-    Tenant { ctx: identity.context().expect("they have an organisation"), person }
+    Tenant { ctx: identity.context("").expect("they have an organisation"), person }
 }
 
 /// Whether a skill is whole can be seen: every text in it says its name.

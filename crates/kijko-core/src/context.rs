@@ -4,7 +4,7 @@
 //! (`tests/it/layers.rs` watches that). So whoever forgets to identify a caller does not compile:
 //!
 //! ```compile_fail
-//! let ctx = kijko_core::TenantContext::new(todo!(), todo!(), todo!());
+//! let ctx = kijko_core::TenantContext::new(todo!(), todo!(), todo!(), todo!());
 //! ```
 
 use crate::domain::ids::{OrganizationId, UserId};
@@ -16,6 +16,8 @@ use crate::error::{Code, Error, Result};
 pub enum Actor {
     /// A person who signed in.
     User { role: Role },
+    /// Whoever runs this installation, with `kijko`, on behalf of that person; it is noted why.
+    Operator { reason: String },
     /// A job, on behalf of the person whose row it carries.
     Job,
 }
@@ -34,11 +36,13 @@ pub struct TenantContext {
     organization_id: OrganizationId,
     user_id: UserId,
     actor: Actor,
+    /// The request that this belongs to; empty for a job.
+    request_id: String,
 }
 
 impl TenantContext {
-    pub(crate) fn new(organization_id: OrganizationId, user_id: UserId, actor: Actor) -> Self {
-        Self { organization_id, user_id, actor }
+    pub(crate) fn new(organization_id: OrganizationId, user_id: UserId, actor: Actor, request_id: String) -> Self {
+        Self { organization_id, user_id, actor, request_id }
     }
 
     pub fn organization_id(&self) -> OrganizationId {
@@ -50,10 +54,18 @@ impl TenantContext {
         self.user_id
     }
 
+    pub(crate) fn actor(&self) -> &Actor {
+        &self.actor
+    }
+
+    pub fn request_id(&self) -> &str {
+        &self.request_id
+    }
+
     /// Refuses with `FORBIDDEN` unless the actor may do this.
     pub fn require(&self, permission: Permission) -> Result<()> {
         let allowed = match (&self.actor, permission) {
-            (Actor::Job, _) | (Actor::User { .. }, Permission::ReadSkills) => true,
+            (Actor::Job | Actor::Operator { .. }, _) | (Actor::User { .. }, Permission::ReadSkills) => true,
             // A viewer reads; running a skill spends the organisation's money.
             (Actor::User { role, .. }, Permission::UseSkills) => *role >= Role::Member,
         };

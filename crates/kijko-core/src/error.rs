@@ -89,6 +89,8 @@ pub enum AuthReason {
     Expired,
     Invalid,
     Revoked,
+    /// Unknown, expired, revoked, or of another environment: an API key's holder learns no more than that.
+    ApiKey,
 }
 
 impl AuthReason {
@@ -99,6 +101,7 @@ impl AuthReason {
             AuthReason::Expired => "expired",
             AuthReason::Invalid => "invalid",
             AuthReason::Revoked => "revoked",
+            AuthReason::ApiKey => "api_key",
         }
     }
 }

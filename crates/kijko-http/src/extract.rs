@@ -40,7 +40,7 @@ impl<S: Sync> FromRequestParts<S> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let SignedIn(identity) = SignedIn::from_request_parts(parts, state).await?;
-        Ok(Self(identity.context()?))
+        Ok(Self(identity.context(&request_id(parts))?))
     }
 }
 

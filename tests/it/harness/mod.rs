@@ -154,6 +154,7 @@ pub fn settings(database: &str, more: &[(&str, &str)]) -> Vec<(String, String)> 
         ("DATABASE_OWNER_URL", owner.as_str()),
         ("DB_MAX_CONNECTIONS", "6"),
         ("ENCRYPTION_KEY", "a2lqa28gdGVzdHMgdXNlIHRoaXMga2V5IDEyMzQ1Njc="),
+        ("API_KEY_PEPPER", "the pepper of the tests, 32 characters and more"),
         ("MODEL_BACKOFF_MS", "10"),
         ("JOB_CONCURRENCY", "4"),
         ("SHUTDOWN_GRACE_SECS", "5"),

@@ -72,7 +72,15 @@ async fn the_configuration_is_checked_as_a_whole() {
         ("EXECUTION_LEASE_SECS", "1"),
         ("ANTHROPIC_API_KEY", API_KEY),
     ]);
-    let names = ["PORT", "CORS_ORIGINS", "JOB_CONCURRENCY", "EXECUTION_LEASE_SECS", "DATABASE_URL", "ENCRYPTION_KEY"];
+    let names = [
+        "PORT",
+        "CORS_ORIGINS",
+        "JOB_CONCURRENCY",
+        "EXECUTION_LEASE_SECS",
+        "DATABASE_URL",
+        "ENCRYPTION_KEY",
+        "API_KEY_PEPPER",
+    ];
     let commands = [("kijko", &["config", "check"][..], 1), ("kijko-http", &[], 78), ("kijko", &["doctor"], 78)];
     for (binary, args, code) in commands {
         let text = answer(binary, args, &bad).await.exits(code);

@@ -1,5 +1,7 @@
 //! RS256 access tokens, signed by a key pair of this installation. No other algorithm exists here.
 
+use std::sync::Arc;
+
 use aws_lc_rs::encoding::AsDer;
 use aws_lc_rs::rsa::{KeyPair, KeySize};
 use jsonwebtoken::jwk::{Jwk, KeyOperations, PublicKeyUse, ThumbprintHash};
@@ -24,7 +26,7 @@ pub(crate) struct JwtAccessTokens {
     jwk: Jwk,
     validation: Validation,
     issuer: String,
-    master: MasterKey,
+    master: Arc<MasterKey>,
 }
 
 /// A new 2048-bit RSA key pair, PKCS #8 in PEM.
@@ -36,7 +38,7 @@ pub(crate) fn generate_pem() -> Result<String> {
 }
 
 impl JwtAccessTokens {
-    pub(crate) fn new(pem: &str, issuer: String, master: MasterKey) -> Result<Self> {
+    pub(crate) fn new(pem: &str, issuer: String, master: Arc<MasterKey>) -> Result<Self> {
         let failed = |e| Error::internal("reading the signing key", e);
         let signing = EncodingKey::from_rsa_pem(pem.as_bytes()).map_err(failed)?;
         let mut jwk = Jwk::from_encoding_key(&signing, Algorithm::RS256).map_err(failed)?;

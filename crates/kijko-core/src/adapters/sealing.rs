@@ -3,6 +3,8 @@
 //! XChaCha20-Poly1305: its 192-bit nonces may be random. What is sealed is bound to its row by associated data.
 //! A sealed value is: version byte, key id (4 bytes), nonce (24 bytes), ciphertext.
 
+use std::sync::Arc;
+
 use aws_lc_rs::{digest, hmac};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -11,6 +13,7 @@ use chacha20poly1305::{KeyInit, XChaCha20Poly1305, XNonce};
 
 use crate::error::{Error, Result};
 use crate::ports::clock::Random;
+use crate::ports::secrets::Secrets;
 
 const VERSION: u8 = 1;
 const HEADER: usize = 1 + 4 + 24;
@@ -58,15 +61,50 @@ impl MasterKey {
 
     /// HMAC-SHA-256, told apart by purpose.
     pub(crate) fn mac(&self, purpose: &str, message: &[u8]) -> [u8; 32] {
-        let mut context = hmac::Context::with_key(&self.mac_key);
-        context.update(purpose.as_bytes());
-        context.update(&[0]);
-        context.update(message);
-        let tag = context.sign();
-        let mut out = [0; 32];
-        out.copy_from_slice(tag.as_ref());
-        out
+        keyed(&self.mac_key, purpose, message)
     }
+}
+
+/// The master key and the pepper, in the hands of the services.
+pub(crate) struct Sealing {
+    master: Arc<MasterKey>,
+    pepper: hmac::Key,
+    random: Arc<dyn Random>,
+}
+
+impl Sealing {
+    /// Without a pepper of its own (in `local`), one is derived from the master key.
+    pub(crate) fn new(master: Arc<MasterKey>, pepper: Option<&[u8]>, random: Arc<dyn Random>) -> Self {
+        let pepper = match pepper {
+            Some(pepper) => hmac::Key::new(hmac::HMAC_SHA256, pepper),
+            None => hmac::Key::new(hmac::HMAC_SHA256, &master.mac("api key pepper", b"")),
+        };
+        Self { master, pepper, random }
+    }
+}
+
+impl Secrets for Sealing {
+    fn seal(&self, plain: &[u8], row: &str) -> Result<Vec<u8>> {
+        self.master.seal(plain, row, &*self.random)
+    }
+
+    fn open(&self, sealed: &[u8], row: &str) -> Option<Vec<u8>> {
+        self.master.open(sealed, row)
+    }
+
+    fn keyed_hash(&self, purpose: &'static str, secret: &[u8]) -> [u8; 32] {
+        keyed(&self.pepper, purpose, secret)
+    }
+}
+
+fn keyed(key: &hmac::Key, purpose: &str, message: &[u8]) -> [u8; 32] {
+    let mut context = hmac::Context::with_key(key);
+    context.update(purpose.as_bytes());
+    context.update(&[0]);
+    context.update(message);
+    let mut out = [0; 32];
+    out.copy_from_slice(context.sign().as_ref());
+    out
 }
 
 pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {

@@ -18,7 +18,7 @@ use crate::adapters::postgres::PgStore;
 use crate::adapters::postgres::connect::Database;
 use crate::adapters::postgres::embedded::EmbeddedPostgres;
 use crate::adapters::postgres::events::PgEvents;
-use crate::adapters::sealing::{self, MasterKey};
+use crate::adapters::sealing::{self, MasterKey, Sealing};
 use crate::adapters::system::{SystemClock, SystemRandom};
 use crate::config::{Config, Environment};
 use crate::domain::ids::SigningKeyId;
@@ -29,6 +29,7 @@ use crate::ports::events::Events;
 use crate::ports::identity::{AccessTokens, Passwords};
 use crate::ports::jobs::JobEngine;
 use crate::ports::models::{ModelProvider, Models};
+use crate::ports::secrets::Secrets;
 use crate::ports::{Store, SystemTask};
 use crate::services::identity::Identities;
 
@@ -48,6 +49,7 @@ pub struct Ports {
     pub(crate) models: Models,
     pub(crate) passwords: Arc<dyn Passwords>,
     pub(crate) tokens: Arc<dyn AccessTokens>,
+    pub(crate) secrets: Arc<dyn Secrets>,
     pub(crate) events: Arc<dyn Events>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: Arc<dyn Random>,
@@ -82,8 +84,10 @@ impl App {
         if config.environment == Environment::Ai && bypasses_policies {
             return Err(StartError::BypassesPolicies);
         }
-        let master = master_key(&config, &*random)?;
+        let master = Arc::new(master_key(&config, &*random)?);
         let pem = signing_key(&config, &master, &store, &*clock, &*random).await?;
+        let pepper = config.identity.api_key_pepper.as_ref().map(|pepper| pepper.expose_secret().as_bytes());
+        let secrets = Sealing::new(master.clone(), pepper, random.clone());
         let tokens = JwtAccessTokens::new(&pem, config.http.public_url.clone(), master)
             .map_err(|e| StartError::secret("JWT_SIGNING_KEY", e))?;
         let events = Arc::new(PgEvents::listen(store.system_pool().clone()));
@@ -96,6 +100,7 @@ impl App {
             jobs: Arc::new(jobs),
             passwords: Arc::new(Argon2Passwords::new(random.clone())),
             tokens: Arc::new(tokens),
+            secrets: Arc::new(secrets),
             events,
             clock,
             random,

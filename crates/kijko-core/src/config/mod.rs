@@ -124,6 +124,8 @@ pub struct IdentityConfig {
     pub signing_key: Option<SecretString>,
     /// 32 bytes in base64; generated in the data directory in `local`.
     pub encryption_key: Option<SecretString>,
+    /// The key of the hashes that are stored of API keys and links; derived from the encryption key in `local`.
+    pub api_key_pepper: Option<SecretString>,
     pub access_token_ttl: Duration,
     pub refresh_token_ttl: Duration,
     /// For how long a rotated refresh token still yields the same successor.
@@ -198,6 +200,7 @@ impl Config {
                 signup_enabled: s.parsed("SIGNUP_ENABLED", "true"),
                 signing_key: s.secret("JWT_SIGNING_KEY"),
                 encryption_key: s.secret("ENCRYPTION_KEY"),
+                api_key_pepper: s.secret("API_KEY_PEPPER"),
                 access_token_ttl: s.seconds("ACCESS_TOKEN_TTL_SECS", "1800"),
                 refresh_token_ttl: s.seconds("REFRESH_TOKEN_TTL_SECS", "604800"),
                 refresh_grace: s.seconds("REFRESH_GRACE_SECS", "30"),
@@ -230,6 +233,9 @@ impl Config {
         let local = self.environment == Environment::Local;
         s.refuse(!local && self.database.url.is_none(), "DATABASE_URL", "is required outside local");
         s.refuse(!local && self.identity.encryption_key.is_none(), "ENCRYPTION_KEY", "is required outside local");
+        let pepper = self.identity.api_key_pepper.as_ref().map(secrecy::ExposeSecret::expose_secret);
+        s.refuse(!local && pepper.is_none(), "API_KEY_PEPPER", "is required outside local");
+        s.refuse(pepper.is_some_and(|p| p.len() < 32), "API_KEY_PEPPER", "must have at least 32 characters");
         s.refuse(self.http.cors_origins.iter().any(|o| o == "*"), "CORS_ORIGINS", "must list exact origins, not *");
         let only_localhost = self.http.cors_origins.iter().all(|o| o.contains("//localhost"));
         let production = self.environment == Environment::Ai;

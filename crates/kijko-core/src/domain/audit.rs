@@ -17,6 +17,9 @@ pub enum AuditEvent {
     UserLogout,
     SecurityLoginFailed,
     SecuritySessionTerminated,
+    SecurityApiKeyCreated,
+    SecurityApiKeyRevoked,
+    SystemAdminAction,
 }
 
 impl AuditEvent {
@@ -26,6 +29,9 @@ impl AuditEvent {
             AuditEvent::UserLogout => "user.logout",
             AuditEvent::SecurityLoginFailed => "security.login_failed",
             AuditEvent::SecuritySessionTerminated => "security.session_terminated",
+            AuditEvent::SecurityApiKeyCreated => "security.api_key_created",
+            AuditEvent::SecurityApiKeyRevoked => "security.api_key_revoked",
+            AuditEvent::SystemAdminAction => "system.admin_action",
         }
     }
 }

@@ -2,13 +2,17 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::ids::{ExecutionId, SessionId};
+use crate::domain::ids::{ApiKeyId, ExecutionId, SessionId, UserId};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case", rename_all_fields = "camelCase")]
 pub enum Event {
     /// Access tokens of this session are refused from now on.
     SessionRevoked { session_id: SessionId },
+    /// This API key is refused from now on.
+    ApiKeyRevoked { api_key_id: ApiKeyId },
+    /// What is remembered of this person (role, membership, whether they are disabled) is no longer so.
+    UserChanged { user_id: UserId },
     /// Somebody other than its worker ended this run; the worker drops the call.
     ExecutionEnded { execution_id: ExecutionId },
 }

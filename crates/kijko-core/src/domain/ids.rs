@@ -49,6 +49,8 @@ ids! {
     RefreshTokenId,
     /// A key pair that signs access tokens; its `kid`.
     SigningKeyId,
+    /// A long-lived credential of a person in one organisation.
+    ApiKeyId,
     SkillId,
     ExecutionId,
     AuditLogId,

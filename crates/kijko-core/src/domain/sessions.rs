@@ -6,15 +6,22 @@ use serde::{Deserialize, Serialize};
 use crate::domain::accounts::Account;
 use crate::domain::ids::{OrganizationId, RefreshTokenId, SessionId, UserId};
 use crate::domain::time::Timestamp;
+use crate::domain::vocabulary::vocabulary;
 
 /// Who an access token must be meant for.
 pub const AUDIENCE: &str = "kijko-backend";
+
+vocabulary!(
+    /// How somebody proved who they are.
+    AuthMethod { Password = "password", Sso = "sso", MagicLink = "magic_link", ApiKey = "api_key" }
+);
 
 #[derive(Clone, Debug)]
 pub struct Session {
     pub id: SessionId,
     pub organization_id: OrganizationId,
     pub user_id: UserId,
+    pub auth_method: AuthMethod,
     pub created_at: Timestamp,
     pub expires_at: Timestamp,
     pub revoked: bool,

@@ -19,3 +19,10 @@ pub trait AuditRepo: Send {
         now: Timestamp,
     ) -> Result<()>;
 }
+
+/// In one's own name, as a member at work.
+#[async_trait]
+pub trait OwnAuditRepo: Send {
+    /// `entry.user_id` is the one of the context, whatever it says.
+    async fn insert(&mut self, id: AuditLogId, entry: &AuditEntry, request: &str, now: Timestamp) -> Result<()>;
+}

@@ -17,6 +17,7 @@ pub mod executions;
 pub mod identity;
 pub mod jobs;
 pub mod models;
+pub mod secrets;
 pub mod sessions;
 pub mod skills;
 
@@ -41,6 +42,7 @@ pub trait Store: Send + Sync {
 /// Dropping it rolls back, so that a function which only reads may simply return.
 #[async_trait]
 pub trait TenantTx: Send {
+    fn audit(&mut self) -> &mut dyn audit::OwnAuditRepo;
     fn executions(&mut self) -> &mut dyn executions::ExecutionRepo;
     fn skills(&mut self) -> &mut dyn skills::SkillRepo;
 

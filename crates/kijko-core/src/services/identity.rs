@@ -12,62 +12,93 @@ use crate::app::App;
 use crate::context::{Actor, TenantContext};
 use crate::domain::accounts::Account;
 use crate::domain::events::Event;
-use crate::domain::ids::{OrganizationId, SessionId, UserId};
-use crate::domain::sessions::Claims;
+use crate::domain::ids::{ApiKeyId, OrganizationId, SessionId, UserId};
+use crate::domain::sessions::{AuthMethod, Claims};
 use crate::domain::time::Timestamp;
 use crate::error::{AuthReason, Code, Error, Result};
 use crate::ports::SystemTask;
 use crate::ports::events::Heard;
 
-/// How long an identity may be believed without asking the database again. A role that was taken away is gone
-/// after at most this long; a session that was ended is gone at once.
+/// How long an identity may be believed without asking the database again. What ends it is announced, and then
+/// effective at once; this bounds what was not announced.
 const BELIEVED: TimeDelta = TimeDelta::seconds(30);
 const REMEMBERED_TOKENS: u64 = 50_000;
 
-/// Somebody who signed in.
+/// The principal: somebody who proved who they are.
 #[derive(Debug)]
 pub struct Identity {
     pub account: Account,
-    pub session_id: SessionId,
-    expires_at: i64,
+    pub credential: Credential,
+    pub auth_method: AuthMethod,
+    expires_at: Option<Timestamp>,
     checked_at: Timestamp,
     /// Of `Identities`, when this was looked up.
-    epoch: u64,
+    moment: u64,
+}
+
+/// With what they proved it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Credential {
+    Session(SessionId),
+    ApiKey(ApiKeyId),
 }
 
 impl Identity {
     /// The key to the data of their organisation. Refuses with `NO_ORGANIZATION`.
-    pub fn context(&self) -> Result<TenantContext> {
+    pub fn context(&self, request_id: &str) -> Result<TenantContext> {
         let membership = self.account.membership.as_ref().ok_or(Error::Forbidden { code: Code::NoOrganization })?;
         let actor = Actor::User { role: membership.role };
-        Ok(TenantContext::new(membership.organization.id, self.account.user.id, actor))
+        Ok(TenantContext::new(membership.organization.id, self.account.user.id, actor, request_id.to_owned()))
+    }
+
+    /// None for an API key.
+    pub fn session_id(&self) -> Option<SessionId> {
+        match self.credential {
+            Credential::Session(id) => Some(id),
+            Credential::ApiKey(_) => None,
+        }
+    }
+
+    /// None for a session.
+    pub fn api_key_id(&self) -> Option<ApiKeyId> {
+        match self.credential {
+            Credential::ApiKey(id) => Some(id),
+            Credential::Session(_) => None,
+        }
     }
 }
 
 /// The context of work that the person began earlier, such as a run of their skill.
 pub(crate) fn for_job(organization: OrganizationId, user: UserId) -> TenantContext {
-    TenantContext::new(organization, user, Actor::Job)
+    TenantContext::new(organization, user, Actor::Job, String::new())
 }
 
 /// What this process remembers of tokens, so that a request costs no look-up.
 pub struct Identities {
     by_token: Cache<[u8; 32], Arc<Identity>>,
-    /// Sessions that were ended, for as long as their last access token could live.
-    ended: Cache<SessionId, ()>,
-    /// Counts how often something may have been missed; what was looked up before is looked up again.
-    epoch: AtomicU64,
+    /// What was ended, for as long as a token of it could be remembered.
+    ended: Cache<Credential, ()>,
+    /// When something about a person was announced; who was looked up before is looked up again.
+    changed: Cache<UserId, u64>,
+    /// When something may have been missed; everybody who was looked up before is looked up again.
+    missed: AtomicU64,
+    /// Counts announcements, so that a look-up can be told from what was announced after it began.
+    moment: AtomicU64,
 }
 
 impl Identities {
     pub(crate) fn new(access_token_ttl: Duration) -> Self {
+        let life = access_token_ttl + Duration::from_secs(60);
         Self {
             by_token: Cache::new(REMEMBERED_TOKENS),
-            ended: Cache::builder().time_to_live(access_token_ttl + Duration::from_secs(60)).build(),
-            epoch: AtomicU64::new(0),
+            ended: Cache::builder().time_to_live(life).build(),
+            changed: Cache::builder().time_to_live(life).build(),
+            missed: AtomicU64::new(0),
+            moment: AtomicU64::new(0),
         }
     }
 
-    /// Listens for sessions that end, here or in another process.
+    /// Listens for what ends or changes an identity, here or in another process.
     pub(crate) fn follow(self: Arc<Self>, mut heard: broadcast::Receiver<Heard>) {
         let identities = Arc::downgrade(&self);
         tokio::spawn(async move {
@@ -75,11 +106,10 @@ impl Identities {
                 let message = heard.recv().await;
                 let Some(identities) = identities.upgrade() else { return };
                 match message {
-                    Ok(Heard::Event(Event::SessionRevoked { session_id })) => identities.end(session_id),
-                    Ok(Heard::Event(Event::ExecutionEnded { .. })) => {}
+                    Ok(Heard::Event(event)) => identities.hear(&event),
                     // Nobody is forgotten: should the database be away, who was known stays known.
                     Ok(Heard::Lost) | Err(broadcast::error::RecvError::Lagged(_)) => {
-                        identities.epoch.fetch_add(1, Ordering::Relaxed);
+                        identities.missed.store(identities.next_moment(), Ordering::Release);
                     }
                     Err(broadcast::error::RecvError::Closed) => return,
                 }
@@ -87,8 +117,40 @@ impl Identities {
         });
     }
 
-    pub(crate) fn end(&self, session: SessionId) {
-        self.ended.insert(session, ());
+    fn hear(&self, event: &Event) {
+        match event {
+            Event::SessionRevoked { session_id } => self.end(Credential::Session(*session_id)),
+            Event::ApiKeyRevoked { api_key_id } => self.end(Credential::ApiKey(*api_key_id)),
+            Event::UserChanged { user_id } => self.forget(*user_id),
+            Event::ExecutionEnded { .. } => {}
+        }
+    }
+
+    /// Refuses this credential from now on. Say so to the other processes with an event.
+    pub(crate) fn end(&self, credential: Credential) {
+        self.ended.insert(credential, ());
+    }
+
+    /// Looks this person up again before believing anything of them. Say so to the other processes with an event.
+    pub(crate) fn forget(&self, user: UserId) {
+        self.changed.insert(user, self.next_moment());
+    }
+
+    fn next_moment(&self) -> u64 {
+        self.moment.fetch_add(1, Ordering::AcqRel) + 1
+    }
+
+    fn moment(&self) -> u64 {
+        self.moment.load(Ordering::Acquire)
+    }
+
+    /// Whether something about this very person was announced since they were looked up.
+    fn is_outdated(&self, identity: &Identity) -> bool {
+        self.changed.get(&identity.account.user.id).is_some_and(|moment| moment > identity.moment)
+    }
+
+    fn is_fresh(&self, identity: &Identity, now: Timestamp) -> bool {
+        identity.moment >= self.missed.load(Ordering::Acquire) && now - identity.checked_at < BELIEVED
     }
 }
 
@@ -97,20 +159,17 @@ pub async fn authenticate(app: &App, token: Option<&str>) -> Result<Arc<Identity
     let token = token.ok_or_else(|| Error::unauthenticated(AuthReason::Missing))?;
     let now = app.clock.now();
     let digest = app.tokens.sha256(token.as_bytes());
-    let remembered = app.identities.by_token.get(&digest);
+    let remembered = app.identities.by_token.get(&digest).filter(|identity| !app.identities.is_outdated(identity));
     if let Some(identity) = &remembered {
-        refuse_ended(app, identity.session_id)?;
-        if now.timestamp() >= identity.expires_at {
+        refuse_ended(app, identity.credential)?;
+        if identity.expires_at.is_some_and(|end| end <= now) {
             return Err(Error::unauthenticated(AuthReason::Expired));
         }
-        let epoch = app.identities.epoch.load(Ordering::Relaxed);
-        if identity.epoch == epoch && now - identity.checked_at < BELIEVED {
+        if app.identities.is_fresh(identity, now) {
             return Ok(identity.clone());
         }
     }
-    let claims = app.tokens.verify(token, now).map_err(Error::unauthenticated)?;
-    refuse_ended(app, claims.sid)?;
-    match look_up(app, &claims, now).await {
+    match look_up(app, token, now).await {
         Ok(identity) => {
             let identity = Arc::new(identity);
             app.identities.by_token.insert(digest, identity.clone());
@@ -122,21 +181,35 @@ pub async fn authenticate(app: &App, token: Option<&str>) -> Result<Arc<Identity
     }
 }
 
-fn refuse_ended(app: &App, session: SessionId) -> Result<()> {
-    if app.identities.ended.contains_key(&session) {
+fn refuse_ended(app: &App, credential: Credential) -> Result<()> {
+    if app.identities.ended.contains_key(&credential) {
         return Err(Error::unauthenticated(AuthReason::Revoked));
     }
     Ok(())
 }
 
-async fn look_up(app: &App, claims: &Claims, now: Timestamp) -> Result<Identity> {
-    // Before looking: what is missed meanwhile must be looked up again.
-    let epoch = app.identities.epoch.load(Ordering::Relaxed);
+async fn look_up(app: &App, token: &str, now: Timestamp) -> Result<Identity> {
+    let claims = app.tokens.verify(token, now).map_err(Error::unauthenticated)?;
+    refuse_ended(app, Credential::Session(claims.sid))?;
+    look_up_session(app, &claims, now).await
+}
+
+async fn look_up_session(app: &App, claims: &Claims, now: Timestamp) -> Result<Identity> {
+    // Before looking: what is announced meanwhile must be looked up again.
+    let moment = app.identities.moment();
     let mut tx = app.store.system(SystemTask::Authenticate).await?;
     let session = tx.sessions().find(claims.sid).await?;
-    let stands = session.is_some_and(|s| !s.revoked && s.expires_at > now && s.user_id == claims.sub);
-    let account = tx.accounts().find(claims.sub, claims.org_id).await?;
-    let account = account.filter(|account| stands && !account.disabled);
-    let account = account.ok_or_else(|| Error::unauthenticated(AuthReason::Revoked))?;
-    Ok(Identity { account, session_id: claims.sid, expires_at: claims.exp, checked_at: now, epoch })
+    let session = session.filter(|s| !s.revoked && s.expires_at > now && s.user_id == claims.sub);
+    let account = tx.accounts().find(claims.sub, claims.org_id).await?.filter(|account| !account.disabled);
+    let (Some(session), Some(account)) = (session, account) else {
+        return Err(Error::unauthenticated(AuthReason::Revoked));
+    };
+    Ok(Identity {
+        account,
+        credential: Credential::Session(session.id),
+        auth_method: session.auth_method,
+        expires_at: Timestamp::from_timestamp(claims.exp, 0),
+        checked_at: now,
+        moment,
+    })
 }

@@ -12,12 +12,12 @@ use crate::domain::audit::{AuditEntry, AuditEvent};
 use crate::domain::events::Event;
 use crate::domain::ids::{AuditLogId, OrganizationId, RefreshTokenId, SessionId, UserId};
 use crate::domain::organizations::Organization;
-use crate::domain::sessions::{AUDIENCE, Claims, Me, RefreshToken, Session, TokenResponse, role_names};
+use crate::domain::sessions::{AUDIENCE, AuthMethod, Claims, Me, RefreshToken, Session, TokenResponse, role_names};
 use crate::domain::time::Timestamp;
 use crate::error::{AuthReason, Code, Error, Result};
 use crate::ports::identity::Verified;
 use crate::ports::{SystemTask, SystemTx};
-use crate::services::identity::Identity;
+use crate::services::identity::{Credential, Identity};
 
 /// Where a sign-in comes from.
 #[derive(Clone, Debug)]
@@ -52,7 +52,7 @@ pub async fn sign_up(app: &App, new: NewAccount, origin: &Origin) -> Result<Toke
     tx.accounts().insert(&user, &hash, &organization, now).await?;
     let account = tx.accounts().find(user.id, organization.id).await?;
     let account = account.ok_or_else(|| Error::internal("signing up", "the account is not there"))?;
-    let reply = open_session(app, &mut *tx, &account, origin, now).await?;
+    let reply = open_session(app, &mut *tx, &account, AuthMethod::Password, origin, now).await?;
     tx.commit().await?;
     Ok(reply)
 }
@@ -88,7 +88,7 @@ pub async fn sign_in(app: &App, credentials: Credentials, origin: &Origin) -> Re
     if let Some(hash) = rehashed {
         tx.accounts().set_password_hash(account.user.id, &hash, now).await?;
     }
-    let reply = open_session(app, &mut *tx, &account, origin, now).await?;
+    let reply = open_session(app, &mut *tx, &account, AuthMethod::Password, origin, now).await?;
     tx.commit().await?;
     Ok(reply)
 }
@@ -206,6 +206,7 @@ async fn open_session(
     app: &App,
     tx: &mut dyn SystemTx,
     account: &Account,
+    auth_method: AuthMethod,
     origin: &Origin,
     now: Timestamp,
 ) -> Result<TokenResponse> {
@@ -216,6 +217,7 @@ async fn open_session(
         id,
         organization_id: membership.organization.id,
         user_id: account.user.id,
+        auth_method,
         created_at: now,
         expires_at: token.expires_at,
         revoked: false,
@@ -259,7 +261,7 @@ async fn end_session(
     tx.announce(&Event::SessionRevoked { session_id: session.id }).await?;
     tx.commit().await?;
     // The announcement reaches this process too, but only in a moment.
-    app.identities.end(session.id);
+    app.identities.end(Credential::Session(session.id));
     Ok(())
 }
 

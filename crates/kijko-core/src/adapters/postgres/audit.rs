@@ -3,12 +3,12 @@
 use async_trait::async_trait;
 
 use super::errors::translate;
-use super::tx::PgSystemTx;
+use super::tx::{PgSystemTx, PgTenantTx};
 use crate::domain::audit::AuditEntry;
 use crate::domain::ids::{AuditLogId, OrganizationId};
 use crate::domain::time::Timestamp;
 use crate::error::Result;
-use crate::ports::audit::AuditRepo;
+use crate::ports::audit::{AuditRepo, OwnAuditRepo};
 
 #[async_trait]
 impl AuditRepo for PgSystemTx {
@@ -27,6 +27,26 @@ impl AuditRepo for PgSystemTx {
             organization.0,
             id.0,
             entry.user_id.map(|id| id.0),
+            entry.event.as_str(),
+            entry.description,
+            entry.metadata,
+            request,
+            now,
+        )
+        .execute(self.conn())
+        .await
+        .map_err(translate)?;
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl OwnAuditRepo for PgTenantTx {
+    async fn insert(&mut self, id: AuditLogId, entry: &AuditEntry, request: &str, now: Timestamp) -> Result<()> {
+        sqlx::query!(
+            "INSERT INTO audit_logs (id, event_type, description, metadata, request_id, created_at)
+             VALUES ($1, $2, $3, $4, $5, $6)",
+            id.0,
             entry.event.as_str(),
             entry.description,
             entry.metadata,

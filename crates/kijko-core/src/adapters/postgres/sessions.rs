@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use super::errors::translate;
 use super::tx::PgSystemTx;
 use crate::domain::ids::{RefreshTokenId, SessionId};
-use crate::domain::sessions::{RefreshToken, Rotation, Session};
+use crate::domain::sessions::{AuthMethod, RefreshToken, Rotation, Session};
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::ports::sessions::SessionRepo;
@@ -14,30 +14,37 @@ use crate::ports::sessions::SessionRepo;
 impl SessionRepo for PgSystemTx {
     async fn find(&mut self, id: SessionId) -> Result<Option<Session>> {
         let row = sqlx::query!(
-            "SELECT organization_id, id, user_id, created_at, expires_at, revoked_at FROM user_sessions WHERE id = $1",
+            "SELECT organization_id, id, user_id, auth_method, created_at, expires_at, revoked_at
+               FROM user_sessions WHERE id = $1",
             id.0,
         )
         .fetch_optional(self.conn())
         .await
         .map_err(translate)?;
-        Ok(row.map(|row| Session {
-            id: row.id.into(),
-            organization_id: row.organization_id.into(),
-            user_id: row.user_id.into(),
-            created_at: row.created_at,
-            expires_at: row.expires_at,
-            revoked: row.revoked_at.is_some(),
-        }))
+        row.map(|row| {
+            Ok(Session {
+                id: row.id.into(),
+                organization_id: row.organization_id.into(),
+                user_id: row.user_id.into(),
+                auth_method: AuthMethod::parse(&row.auth_method)
+                    .ok_or_else(|| Error::internal("reading a session", row.auth_method))?,
+                created_at: row.created_at,
+                expires_at: row.expires_at,
+                revoked: row.revoked_at.is_some(),
+            })
+        })
+        .transpose()
     }
 
     async fn insert(&mut self, session: &Session, user_agent: Option<&str>) -> Result<()> {
         sqlx::query!(
             "INSERT INTO user_sessions
                  (organization_id, id, user_id, auth_method, user_agent, created_at, last_active, expires_at)
-             VALUES ($1, $2, $3, 'password', $4, $5, $5, $6)",
+             VALUES ($1, $2, $3, $4, $5, $6, $6, $7)",
             session.organization_id.0,
             session.id.0,
             session.user_id.0,
+            session.auth_method.as_str(),
             user_agent,
             session.created_at,
             session.expires_at,

@@ -17,7 +17,7 @@ use crate::context::TenantContext;
 use crate::domain::events::Event;
 use crate::error::{Error, Result};
 use crate::ports::accounts::AccountRepo;
-use crate::ports::audit::AuditRepo;
+use crate::ports::audit::{AuditRepo, OwnAuditRepo};
 use crate::ports::executions::{ActiveExecutionRepo, ExecutionRepo};
 use crate::ports::identity::SigningKeyRepo;
 use crate::ports::sessions::SessionRepo;
@@ -98,6 +98,10 @@ async fn close_idle(pool: &PgPool) -> Result<(), sqlx::Error> {
 
 #[async_trait]
 impl TenantTx for PgTenantTx {
+    fn audit(&mut self) -> &mut dyn OwnAuditRepo {
+        self
+    }
+
     fn executions(&mut self) -> &mut dyn ExecutionRepo {
         self
     }
