@@ -14,6 +14,7 @@ mod bad_input;
 mod cancellation;
 mod embedded;
 mod executions;
+mod front_end;
 mod health;
 mod isolation;
 mod layers;
