@@ -34,8 +34,10 @@ macro_rules! codes {
 
 codes! {
     AccountDisabled "ACCOUNT_DISABLED" "This account is disabled",
+    AlreadyMember "ALREADY_MEMBER" "They already belong to the organisation",
     AuthUnavailable "AUTH_UNAVAILABLE" "Sign-in is not available right now",
     CannotCancel "CANNOT_CANCEL" "The execution has already ended",
+    Conflict "CONFLICT" "This does not fit the present state",
     DependencyUnavailable "DEPENDENCY_UNAVAILABLE" "A service that Kijko needs is not available",
     EmailTaken "EMAIL_TAKEN" "An account with this e-mail address exists",
     ExecutionNotFound "EXECUTION_NOT_FOUND" "No such execution",
@@ -44,12 +46,19 @@ codes! {
     InvalidCredentials "INVALID_CREDENTIALS" "E-mail or password is wrong",
     InvalidInput "INVALID_INPUT" "The input does not fit the skill",
     InvalidJson "INVALID_JSON" "The body is not valid JSON",
+    InvitationExists "INVITATION_EXISTS" "They were invited already",
+    InvitationExpired "INVITATION_EXPIRED" "The invitation has expired",
+    LastOwner "LAST_OWNER" "An organisation cannot be without an owner",
     MethodNotAllowed "METHOD_NOT_ALLOWED" "This method is not allowed here",
     ModelNotSupported "MODEL_NOT_SUPPORTED" "No provider serves this model",
+    NoAvailableSeats "NO_AVAILABLE_SEATS" "The plan has no seat left",
     NoOrganization "NO_ORGANIZATION" "You do not belong to an organisation",
     NotFound "NOT_FOUND" "There is nothing here",
+    OwnershipTransferRequired "OWNERSHIP_TRANSFER_REQUIRED" "Ownership must be handed over first",
     PayloadTooLarge "PAYLOAD_TOO_LARGE" "The body is too large",
+    PlanRequired "PLAN_REQUIRED" "The plan does not include this",
     ProviderNotConfigured "PROVIDER_NOT_CONFIGURED" "The provider of this model is not set up",
+    ReauthenticationFailed "REAUTHENTICATION_FAILED" "The password is wrong",
     RefreshTokenInvalid "REFRESH_TOKEN_INVALID" "The refresh token is not valid",
     RefreshTokenReused "REFRESH_TOKEN_REUSED" "The refresh token was used before",
     SignupDisabled "SIGNUP_DISABLED" "Sign-up is switched off",
@@ -120,6 +129,10 @@ pub enum Error {
     #[error("{}", code.title())]
     NotFound { code: Code },
 
+    /// It was there, and its time is over.
+    #[error("{}", code.title())]
+    Gone { code: Code },
+
     #[error("{}", code.title())]
     Conflict { code: Code, field: Option<&'static str>, details: Option<serde_json::Value> },
 
@@ -165,6 +178,7 @@ impl Error {
             | Error::Unauthenticated { code, .. }
             | Error::Forbidden { code }
             | Error::NotFound { code }
+            | Error::Gone { code }
             | Error::Conflict { code, .. }
             | Error::LimitReached { code, .. }
             | Error::Unavailable { code, .. } => *code,
@@ -180,6 +194,7 @@ impl Error {
             | Error::Unauthenticated { .. }
             | Error::Forbidden { .. }
             | Error::NotFound { .. }
+            | Error::Gone { .. }
             | Error::Conflict { .. }
             | Error::LimitReached { .. }
             | Error::Internal { .. } => false,

@@ -97,6 +97,7 @@ impl From<Error> for Problem {
             }
             Error::Forbidden { .. } => (StatusCode::FORBIDDEN, None, None),
             Error::NotFound { .. } => (StatusCode::NOT_FOUND, None, None),
+            Error::Gone { .. } => (StatusCode::GONE, None, None),
             Error::Conflict { field, details, .. } => (StatusCode::CONFLICT, field.map(str::to_owned), details.clone()),
             Error::LimitReached { limit, used, .. } => {
                 (StatusCode::TOO_MANY_REQUESTS, None, Some(json!({ "limit": limit, "used": used })))

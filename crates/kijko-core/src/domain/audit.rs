@@ -13,6 +13,13 @@ pub struct AuditEntry {
 /// `<category>.<event>`, a closed set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AuditEvent {
+    TeamMemberDeactivated,
+    TeamMemberInvited,
+    TeamMemberJoined,
+    TeamMemberReactivated,
+    TeamMemberRemoved,
+    TeamOwnershipTransferred,
+    TeamRoleChanged,
     UserLogin,
     UserLogout,
     SecurityLoginFailed,
@@ -25,6 +32,13 @@ pub enum AuditEvent {
 impl AuditEvent {
     pub fn as_str(self) -> &'static str {
         match self {
+            AuditEvent::TeamMemberDeactivated => "team.member_deactivated",
+            AuditEvent::TeamMemberInvited => "team.member_invited",
+            AuditEvent::TeamMemberJoined => "team.member_joined",
+            AuditEvent::TeamMemberReactivated => "team.member_reactivated",
+            AuditEvent::TeamMemberRemoved => "team.member_removed",
+            AuditEvent::TeamOwnershipTransferred => "team.ownership_transferred",
+            AuditEvent::TeamRoleChanged => "team.role_changed",
             AuditEvent::UserLogin => "user.login",
             AuditEvent::UserLogout => "user.logout",
             AuditEvent::SecurityLoginFailed => "security.login_failed",

@@ -54,4 +54,7 @@ ids! {
     SkillId,
     ExecutionId,
     AuditLogId,
+    /// Somebody's place in one organisation.
+    MemberId,
+    InvitationId,
 }

@@ -12,6 +12,7 @@ pub mod models;
 pub mod money;
 pub mod organizations;
 pub mod page;
+pub mod plans;
 pub mod sessions;
 pub mod skills;
 pub mod templates;

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::domain::ids::OrganizationId;
+use crate::domain::plans::Plan;
 
 /// What a member may do. The order is the rank.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -35,6 +36,5 @@ impl Role {
 pub struct Organization {
     pub id: OrganizationId,
     pub name: String,
-    /// `free`, `pro`, `teams` or `enterprise`.
-    pub plan: String,
+    pub plan: Plan,
 }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::accounts::Account;
 use crate::domain::ids::{OrganizationId, RefreshTokenId, SessionId, UserId};
+use crate::domain::plans::Plan;
 use crate::domain::time::Timestamp;
 use crate::domain::vocabulary::vocabulary;
 
@@ -91,7 +92,7 @@ pub struct Me {
     pub org_id: OrganizationId,
     /// The role in the organisation, then `platform_admin` if held.
     pub roles: Vec<String>,
-    pub plan: String,
+    pub plan: Plan,
     pub email_verified: bool,
 }
 

@@ -12,6 +12,7 @@ use crate::domain::audit::{AuditEntry, AuditEvent};
 use crate::domain::events::Event;
 use crate::domain::ids::{AuditLogId, OrganizationId, RefreshTokenId, SessionId, UserId};
 use crate::domain::organizations::Organization;
+use crate::domain::plans::Plan;
 use crate::domain::sessions::{AUDIENCE, AuthMethod, Claims, Me, RefreshToken, Session, TokenResponse, role_names};
 use crate::domain::time::Timestamp;
 use crate::error::{AuthReason, Code, Error, Result};
@@ -37,7 +38,7 @@ pub async fn sign_up(app: &App, new: NewAccount, origin: &Origin) -> Result<Toke
     let organization = Organization {
         id: OrganizationId(app.random.uuid()),
         name: format!("{}'s workspace", new.first_name),
-        plan: "free".into(),
+        plan: Plan::Free,
     };
     let user = User {
         id: UserId(app.random.uuid()),
@@ -168,7 +169,7 @@ pub fn me(identity: &Identity) -> Me {
         last_name: account.user.last_name.clone(),
         org_id: organization.map_or(OrganizationId(uuid::Uuid::nil()), |o| o.id),
         roles: role_names(account),
-        plan: organization.map_or_else(|| "free".to_owned(), |o| o.plan.clone()),
+        plan: organization.map_or(Plan::Free, |o| o.plan),
         email_verified: account.user.email_verified,
     }
 }

@@ -8,6 +8,7 @@ use super::tx::PgSystemTx;
 use crate::domain::accounts::{Account, Membership, User};
 use crate::domain::ids::{OrganizationId, UserId};
 use crate::domain::organizations::{Organization, Role};
+use crate::domain::plans::Plan;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::ports::accounts::AccountRepo;
@@ -31,7 +32,11 @@ impl AccountRow {
     fn into_account(self) -> Result<(Account, Option<String>)> {
         let membership = match (self.organization_id, self.organization_name, self.plan, self.role) {
             (Some(id), Some(name), Some(plan), Some(role)) => Some(Membership {
-                organization: Organization { id: id.into(), name, plan },
+                organization: Organization {
+                    id: id.into(),
+                    name,
+                    plan: Plan::parse(&plan).ok_or_else(|| Error::internal("reading a plan", plan))?,
+                },
                 role: Role::parse(&role).ok_or_else(|| Error::internal("reading a role", role))?,
             }),
             _ => None,
@@ -109,7 +114,7 @@ impl AccountRepo for PgSystemTx {
             "INSERT INTO organizations (id, name, plan, created_at, updated_at) VALUES ($1, $2, $3, $4, $4)",
             organization.id.0,
             organization.name,
-            organization.plan,
+            organization.plan.as_str(),
             now,
         )
         .execute(self.conn())
