@@ -134,7 +134,9 @@ async fn a_refusal_is_no_reason_to_refresh_and_an_outage_does_not_lose_the_sessi
     .await;
     // Long enough for everything that is remembered to be asked for anew.
     app.advance(31);
+    let asked = std::time::Instant::now();
     tab.load().await;
+    assert!(asked.elapsed().as_secs() < 6, "a page waits too long for a database that is away: {:?}", asked.elapsed());
     app.sql(&format!("ALTER DATABASE \"{database}\" CONNECTION LIMIT -1")).await;
     assert!(tab.is_signed_in(), "`me` must answer from memory while the database is away for a moment");
     tab.fetch("/api/v1/auth/me").await.ok(200);

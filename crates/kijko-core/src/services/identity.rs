@@ -7,6 +7,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use moka::sync::Cache;
 use tokio::sync::broadcast;
+use tokio::time::timeout;
 
 use crate::app::App;
 use crate::context::{Actor, TenantContext};
@@ -22,6 +23,8 @@ use crate::ports::events::Heard;
 /// How long an identity may be believed without asking the database again. What ends it is announced, and then
 /// effective at once; this bounds what was not announced.
 const BELIEVED: TimeDelta = TimeDelta::seconds(30);
+/// How long who is known waits for a database that may be away.
+const PATIENCE: Duration = Duration::from_secs(2);
 const REMEMBERED_TOKENS: u64 = 50_000;
 
 /// The principal: somebody who proved who they are.
@@ -169,7 +172,13 @@ pub async fn authenticate(app: &App, token: Option<&str>) -> Result<Arc<Identity
             return Ok(identity.clone());
         }
     }
-    match look_up(app, token, now).await {
+    let looked_up = match &remembered {
+        Some(_) => timeout(PATIENCE, look_up(app, token, now))
+            .await
+            .unwrap_or_else(|late| Err(Error::unavailable(Code::DependencyUnavailable, late))),
+        None => look_up(app, token, now).await,
+    };
+    match looked_up {
         Ok(identity) => {
             let identity = Arc::new(identity);
             app.identities.by_token.insert(digest, identity.clone());
