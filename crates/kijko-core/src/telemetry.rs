@@ -2,6 +2,7 @@
 //! by name, wherever they come from.
 
 use std::fmt;
+use std::io::IsTerminal;
 
 use chrono::SecondsFormat;
 use serde::Serialize;
@@ -42,7 +43,15 @@ pub fn init(config: &Config) {
     let builder = tracing_subscriber::fmt().with_env_filter(filter);
     match config.log_format {
         LogFormat::Json => builder.event_format(JsonLines).init(),
-        LogFormat::Text => builder.compact().with_target(false).with_writer(std::io::stderr).init(),
+        LogFormat::Text => {
+            let builder = builder.compact().with_target(false).with_writer(std::io::stderr);
+            // Colours are for people who look at it now, not for files.
+            match std::io::stderr().is_terminal() {
+                true => builder.init(),
+                false => builder.with_ansi(false).init(),
+            }
+        }
+    }
     }
 }
 
