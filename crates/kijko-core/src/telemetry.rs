@@ -52,7 +52,6 @@ pub fn init(config: &Config) {
             }
         }
     }
-    }
 }
 
 struct JsonLines;
