@@ -32,6 +32,7 @@ async fn bad_bodies_are_refused_with_the_field_and_change_nothing() {
         (with("promptTemplate", json!("too short")), "promptTemplate"),
         (with("promptTemplate", json!("x".repeat(10_001))), "promptTemplate"),
         (with("category", json!("unknown")), "category"),
+        (with("category", json!(7)), "category"),
         (with("outputFormat", json!("pdf")), "outputFormat"),
         (with("model", json!("")), "model"),
         (with("isActive", json!("yes")), "isActive"),

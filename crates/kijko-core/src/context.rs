@@ -28,6 +28,10 @@ pub enum Permission {
     ReadSkills,
     /// Create, change, delete and run skills.
     UseSkills,
+    /// One's own API keys.
+    ManageApiKeys,
+    /// Those of everybody in the organisation, and keys that may do all that an administrator may.
+    ManageAllApiKeys,
 }
 
 /// The only key to a tenant transaction.
@@ -67,7 +71,8 @@ impl TenantContext {
         let allowed = match (&self.actor, permission) {
             (Actor::Job | Actor::Operator { .. }, _) | (Actor::User { .. }, Permission::ReadSkills) => true,
             // A viewer reads; running a skill spends the organisation's money.
-            (Actor::User { role, .. }, Permission::UseSkills) => *role >= Role::Member,
+            (Actor::User { role, .. }, Permission::UseSkills | Permission::ManageApiKeys) => *role >= Role::Member,
+            (Actor::User { role, .. }, Permission::ManageAllApiKeys) => *role >= Role::Admin,
         };
         if allowed { Ok(()) } else { Err(Error::Forbidden { code: Code::Forbidden }) }
     }

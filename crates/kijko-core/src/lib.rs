@@ -9,7 +9,6 @@
 //! Invariants: no query without a tenant transaction, no tenant transaction without a `TenantContext`, no
 //! `TenantContext` without an identified caller; nothing from outside is awaited while a transaction is open.
 #![forbid(unsafe_code)]
-#![allow(dead_code, reason = "until API keys use the audit log and the secrets port, the next change")]
 
 mod adapters;
 pub mod app;

@@ -7,7 +7,8 @@ use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use bytes::Bytes;
-use kijko_core::domain::ids::{ExecutionId, SkillId};
+use kijko_core::domain::idempotency::IdempotencyKey;
+use kijko_core::domain::ids::{ApiKeyId, ExecutionId, SkillId};
 use kijko_core::services::identity::Identity;
 use kijko_core::services::sessions::Origin;
 use kijko_core::{AuthReason, Code, Error, TenantContext};
@@ -75,6 +76,10 @@ pub trait Entity: FromStr {
     const NOT_FOUND: Code;
 }
 
+impl Entity for ApiKeyId {
+    const NOT_FOUND: Code = Code::NotFound;
+}
+
 impl Entity for SkillId {
     const NOT_FOUND: Code = Code::SkillNotFound;
 }
@@ -90,6 +95,20 @@ impl<T: Entity, S: Send + Sync> FromRequestParts<S> for Id<T> {
         let path = Path::<String>::from_request_parts(parts, state).await.ok();
         let id = path.and_then(|Path(text)| text.parse().ok());
         id.map(Id).ok_or_else(|| Error::not_found(T::NOT_FOUND).into())
+    }
+}
+
+/// The `Idempotency-Key`, on routes that honour it. Given twice, it is none that could be trusted: 422.
+pub struct Once(pub Option<IdempotencyKey>);
+
+impl<S: Sync> FromRequestParts<S> for Once {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let mut values = parts.headers.get_all("idempotency-key").iter();
+        let Some(value) = values.next() else { return Ok(Self(None)) };
+        let text = if values.next().is_some() { "" } else { value.to_str().unwrap_or_default() };
+        Ok(Self(Some(IdempotencyKey::parse(text)?)))
     }
 }
 
@@ -164,7 +183,8 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let parsed = serde_path_to_error::deserialize(&mut deserializer);
     match parsed {
-        Err(error) if !error.inner().is_data() => {
+        // The parser calls a number where a word is expected bad syntax, too.
+        Err(error) if !error.inner().is_data() && serde_json::from_slice::<serde_json::Value>(bytes).is_err() => {
             let at = (error.inner().line(), error.inner().column());
             Err(invalid(format!("The body is not valid JSON: see line {}, column {}", at.0, at.1)))
         }

@@ -7,6 +7,7 @@ mod openapi;
 mod problem;
 mod router;
 mod routes;
+mod scopes;
 mod serve;
 
 pub use router::{PUBLIC, document, router};

@@ -18,6 +18,7 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 use crate::extract::{RequestId, bearer};
 use crate::problem::Problem;
 use crate::router::PUBLIC;
+use crate::scopes;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const PROCESS_TIME: HeaderName = HeaderName::from_static("x-process-time");
@@ -191,8 +192,14 @@ async fn authenticate(app: &App, mut request: Request, next: Next) -> Response {
     } else {
         match identity::authenticate(app, bearer(request.headers())).await {
             Ok(identity) => {
-                request.extensions_mut().insert(identity.clone());
-                (next.run(request).await, Some(identity))
+                let response = match scopes::refusal(&identity, request.method(), route.as_str()) {
+                    Some(problem) => problem.into_response(),
+                    None => {
+                        request.extensions_mut().insert(identity.clone());
+                        next.run(request).await
+                    }
+                };
+                (response, Some(identity))
             }
             Err(error) => (Problem::from(error).into_response(), None),
         }

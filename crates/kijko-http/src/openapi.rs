@@ -39,7 +39,7 @@ pub fn finish(document: &OpenApi) -> Value {
         }
     }
     document["components"]["securitySchemes"] =
-        json!({ "bearer": { "type": "http", "scheme": "bearer", "bearerFormat": "JWT" } });
+        json!({ "bearer": { "type": "http", "scheme": "bearer", "bearerFormat": "JWT, or an API key" } });
     document
 }
 

@@ -9,7 +9,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::problem::Problem;
-use crate::routes::{auth, docs, executions, health, skills, well_known};
+use crate::routes::{api_keys, auth, docs, executions, health, skills, well_known};
 use crate::{middleware, openapi};
 
 /// Routes that need no credential; everything else does. Logout finds out by itself who is leaving, since it also
@@ -46,6 +46,9 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(auth::refresh))                                    // POST /api/v1/auth/refresh
         .routes(routes!(auth::logout))                                     // POST /api/v1/auth/logout
         .routes(routes!(auth::me))                                         // GET /api/v1/auth/me
+
+        .routes(routes!(api_keys::list, api_keys::create))                 // GET POST /api/v1/security/api-keys
+        .routes(routes!(api_keys::revoke))                                 // DELETE /api/v1/security/api-keys/{id}
 
         .routes(routes!(skills::list, skills::create))                     // GET POST /api/v1/skills
         .routes(routes!(skills::get, skills::update, skills::patch, skills::delete)) // GET PUT PATCH DELETE /api/v1/skills/{id}

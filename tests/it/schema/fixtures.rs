@@ -64,7 +64,7 @@ const ORGANIZATION: (&str, &str) = ("organization_id", "'{organization}'");
 const USER: (&str, &str) = ("user_id", "'{user}'");
 
 /// One entry per table, of ours and of the job engine.
-pub const TABLES: [Table; 16] = [
+pub const TABLES: [Table; 18] = [
     Table {
         name: "organizations",
         key: "id",
@@ -148,6 +148,38 @@ pub const TABLES: [Table; 16] = [
             MADE,
         ],
         change: "description = 'changed'",
+    },
+    Table {
+        name: "api_keys",
+        key: "id",
+        whose: Whose::Columns,
+        rows: &["first"],
+        row: &[
+            ORGANIZATION,
+            ("id", "{id}"),
+            USER,
+            ("name", "'{owner} {row}'"),
+            ("key_hash", "sha256('{owner} {row}')"),
+            ("key_prefix", "'kijko_test_012345678'"),
+            ("scopes", "'{read}'"),
+            MADE,
+        ],
+        change: "revoked_at = now()",
+    },
+    Table {
+        name: "idempotency_keys",
+        key: "(organization_id, user_id, key)",
+        whose: Whose::Columns,
+        rows: &["first"],
+        row: &[
+            ORGANIZATION,
+            USER,
+            ("key", "'{row}'"),
+            ("fingerprint", "sha256('{owner} {row}')"),
+            ("reply", "''"),
+            MADE,
+        ],
+        change: "reply = 'changed'",
     },
     Table {
         name: "skills",

@@ -9,9 +9,11 @@ const PLAIN_KEYS: [(&str, &str); 2] = [
 ];
 
 /// Indexes of tenant tables that do not begin with the organisation.
-const OTHER_INDEXES: [(&str, &str); 3] = [
+const OTHER_INDEXES: [(&str, &str); 5] = [
     ("organization_members_user_id_idx", "signing in asks for the organisations of a person"),
     ("user_sessions_id_key", "a token names its session before an organisation is known"),
+    ("api_keys_key_hash_key", "a key is looked up before an organisation is known"),
+    ("idempotency_keys_created_at_idx", "what is old goes, of all organisations at once"),
     ("skill_executions_sweep_idx", "the sweep looks at all organisations at once"),
 ];
 

@@ -22,7 +22,7 @@ enum Erasure {
 }
 
 /// What the archive of a person and the erasure of a person do with each table. (exported, on erasure, why)
-const PERSONAL_DATA: [(&str, bool, Erasure, &str); 9] = [
+const PERSONAL_DATA: [(&str, bool, Erasure, &str); 11] = [
     ("organizations", false, Erasure::Retain, "names no person; goes with its last member, as the contract says"),
     ("users", true, Erasure::Erase, "the profile, exported without the password hash"),
     ("organization_members", true, Erasure::Erase, "one's own memberships"),
@@ -30,6 +30,13 @@ const PERSONAL_DATA: [(&str, bool, Erasure, &str); 9] = [
     ("refresh_tokens", false, Erasure::Erase, "secrets; they go with their session"),
     ("signing_keys", false, Erasure::Retain, "no personal data: keys of the installation"),
     ("audit_logs", true, Erasure::Anonymise, "evidence for others: entries stay, the name of the actor goes"),
+    ("api_keys", true, Erasure::Erase, "one's own keys, exported without their hashes"),
+    (
+        "idempotency_keys",
+        true,
+        Erasure::Erase,
+        "one's own requests of the last day, exported without the sealed replies",
+    ),
     ("skills", true, Erasure::Erase, "one's own writing"),
     ("skill_executions", true, Erasure::Erase, "one's own input and output"),
 ];

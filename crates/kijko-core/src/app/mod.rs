@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 use std::ops::Deref;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use secrecy::{ExposeSecret, SecretString};
@@ -31,6 +31,7 @@ use crate::ports::jobs::JobEngine;
 use crate::ports::models::{ModelProvider, Models};
 use crate::ports::secrets::Secrets;
 use crate::ports::{Store, SystemTask};
+use crate::services::api_keys::{self, KeyUses};
 use crate::services::identity::Identities;
 
 pub mod operations;
@@ -54,6 +55,7 @@ pub struct Ports {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: Arc<dyn Random>,
     pub(crate) identities: Arc<Identities>,
+    pub(crate) key_uses: KeyUses,
     pub(crate) config: Arc<Config>,
     pub(crate) started: Instant,
     draining: AtomicBool,
@@ -94,7 +96,7 @@ impl App {
         let jobs = GraphileEngine::new(database.system, config.runs.concurrency, config.http.shutdown_grace);
         let identities = Arc::new(Identities::new(config.identity.access_token_ttl));
         identities.clone().follow(events.subscribe());
-        Ok(Self(Arc::new(Ports {
+        let app = Self(Arc::new(Ports {
             models: models(&config)?,
             store: Arc::new(store),
             jobs: Arc::new(jobs),
@@ -105,11 +107,19 @@ impl App {
             clock,
             random,
             identities,
+            key_uses: KeyUses::default(),
             config: Arc::new(config),
             started: Instant::now(),
             draining: AtomicBool::new(false),
             embedded: Mutex::new(database.embedded),
-        })))
+        }));
+        tokio::spawn(api_keys::record_use_regularly(Arc::downgrade(&app.0)));
+        Ok(app)
+    }
+
+    /// For work that goes on for as long as somebody else uses the app.
+    pub(crate) fn from_weak(ports: &Weak<Ports>) -> Option<Self> {
+        ports.upgrade().map(Self)
     }
 
     pub fn config(&self) -> &Config {
@@ -130,8 +140,11 @@ impl App {
         self.draining.load(Ordering::Relaxed)
     }
 
-    /// Closes every connection, then stops the embedded database if this was its last user.
+    /// Writes what waits to be written, closes every connection, then stops the embedded database if this was its last user.
     pub async fn close(&self) {
+        if let Err(error) = api_keys::record_use(self).await {
+            tracing::warn!(error = error.internal_text(), "the last uses of API keys could not be written");
+        }
         self.jobs.close().await;
         self.store.close().await;
         if let Some(embedded) = self.embedded.lock().await.take()

@@ -1,10 +1,12 @@
 //! The rules, and the shapes that the contract names. Pure: no I/O, no async, no clock.
 
 pub mod accounts;
+pub mod api_keys;
 pub mod audit;
 pub mod check;
 pub mod events;
 pub mod executions;
+pub mod idempotency;
 pub mod ids;
 pub mod input_schema;
 pub mod jobs;

@@ -10,10 +10,12 @@ use crate::domain::events::Event;
 use crate::error::Result;
 
 pub mod accounts;
+pub mod api_keys;
 pub mod audit;
 pub mod clock;
 pub mod events;
 pub mod executions;
+pub mod idempotency;
 pub mod identity;
 pub mod jobs;
 pub mod models;
@@ -42,8 +44,10 @@ pub trait Store: Send + Sync {
 /// Dropping it rolls back, so that a function which only reads may simply return.
 #[async_trait]
 pub trait TenantTx: Send {
+    fn api_keys(&mut self) -> &mut dyn api_keys::ApiKeyRepo;
     fn audit(&mut self) -> &mut dyn audit::OwnAuditRepo;
     fn executions(&mut self) -> &mut dyn executions::ExecutionRepo;
+    fn idempotency(&mut self) -> &mut dyn idempotency::IdempotencyRepo;
     fn skills(&mut self) -> &mut dyn skills::SkillRepo;
 
     /// Tells every process, when this transaction commits.
@@ -56,8 +60,10 @@ pub trait TenantTx: Send {
 #[async_trait]
 pub trait SystemTx: Send {
     fn accounts(&mut self) -> &mut dyn accounts::AccountRepo;
+    fn api_keys(&mut self) -> &mut dyn api_keys::AllApiKeysRepo;
     fn audit(&mut self) -> &mut dyn audit::AuditRepo;
     fn executions(&mut self) -> &mut dyn executions::ActiveExecutionRepo;
+    fn old_replies(&mut self) -> &mut dyn idempotency::OldRepliesRepo;
     fn sessions(&mut self) -> &mut dyn sessions::SessionRepo;
     fn signing_keys(&mut self) -> &mut dyn identity::SigningKeyRepo;
 
@@ -77,6 +83,9 @@ pub enum SystemTask {
     Authenticate,
     LoadSigningKeys,
     SweepExecutions,
+    ManageApiKeys,
+    RecordKeyUse,
+    ForgetReplies,
     CheckHealth,
 }
 

@@ -12,6 +12,7 @@ use tokio::time::timeout;
 use crate::app::App;
 use crate::context::{Actor, TenantContext};
 use crate::domain::accounts::Account;
+use crate::domain::api_keys::{KeyEnvironment, PREFIX, Scope};
 use crate::domain::events::Event;
 use crate::domain::ids::{ApiKeyId, OrganizationId, SessionId, UserId};
 use crate::domain::sessions::{AuthMethod, Claims};
@@ -19,10 +20,12 @@ use crate::domain::time::Timestamp;
 use crate::error::{AuthReason, Code, Error, Result};
 use crate::ports::SystemTask;
 use crate::ports::events::Heard;
+use crate::services::api_keys;
 
 /// How long an identity may be believed without asking the database again. What ends it is announced, and then
 /// effective at once; this bounds what was not announced.
 const BELIEVED: TimeDelta = TimeDelta::seconds(30);
+const KEY_BELIEVED: TimeDelta = TimeDelta::seconds(5);
 /// How long who is known waits for a database that may be away.
 const PATIENCE: Duration = Duration::from_secs(2);
 const REMEMBERED_TOKENS: u64 = 50_000;
@@ -33,6 +36,8 @@ pub struct Identity {
     pub account: Account,
     pub credential: Credential,
     pub auth_method: AuthMethod,
+    /// What an API key is limited to; None for a session, which may do all that the role allows.
+    pub scopes: Option<Vec<Scope>>,
     expires_at: Option<Timestamp>,
     checked_at: Timestamp,
     /// Of `Identities`, when this was looked up.
@@ -52,6 +57,11 @@ impl Identity {
         let membership = self.account.membership.as_ref().ok_or(Error::Forbidden { code: Code::NoOrganization })?;
         let actor = Actor::User { role: membership.role };
         Ok(TenantContext::new(membership.organization.id, self.account.user.id, actor, request_id.to_owned()))
+    }
+
+    /// Whether the credential goes so far; what the role allows is another question.
+    pub fn holds(&self, needed: Scope) -> bool {
+        self.scopes.as_ref().is_none_or(|scopes| scopes.iter().any(|scope| scope.covers(needed)))
     }
 
     /// None for an API key.
@@ -153,20 +163,33 @@ impl Identities {
     }
 
     fn is_fresh(&self, identity: &Identity, now: Timestamp) -> bool {
-        identity.moment >= self.missed.load(Ordering::Acquire) && now - identity.checked_at < BELIEVED
+        let believed = match identity.credential {
+            Credential::Session(_) => BELIEVED,
+            Credential::ApiKey(_) => KEY_BELIEVED,
+        };
+        identity.moment >= self.missed.load(Ordering::Acquire) && now - identity.checked_at < believed
     }
 }
 
-/// Who holds this access token. Refuses with `UNAUTHENTICATED` and the reason.
+/// Who holds this access token or API key. Refuses with `UNAUTHENTICATED` and the reason.
 pub async fn authenticate(app: &App, token: Option<&str>) -> Result<Arc<Identity>> {
     let token = token.ok_or_else(|| Error::unauthenticated(AuthReason::Missing))?;
     let now = app.clock.now();
+    let identity = identify(app, token, now).await?;
+    if let (Some(id), Some(membership)) = (identity.api_key_id(), &identity.account.membership) {
+        app.key_uses.note(membership.organization.id, id, now);
+    }
+    Ok(identity)
+}
+
+/// From what is remembered, or by looking it up.
+async fn identify(app: &App, token: &str, now: Timestamp) -> Result<Arc<Identity>> {
     let digest = app.tokens.sha256(token.as_bytes());
     let remembered = app.identities.by_token.get(&digest).filter(|identity| !app.identities.is_outdated(identity));
     if let Some(identity) = &remembered {
         refuse_ended(app, identity.credential)?;
         if identity.expires_at.is_some_and(|end| end <= now) {
-            return Err(Error::unauthenticated(AuthReason::Expired));
+            return Err(refusal(identity.credential, AuthReason::Expired));
         }
         if app.identities.is_fresh(identity, now) {
             return Ok(identity.clone());
@@ -192,12 +215,23 @@ pub async fn authenticate(app: &App, token: Option<&str>) -> Result<Arc<Identity
 
 fn refuse_ended(app: &App, credential: Credential) -> Result<()> {
     if app.identities.ended.contains_key(&credential) {
-        return Err(Error::unauthenticated(AuthReason::Revoked));
+        return Err(refusal(credential, AuthReason::Revoked));
     }
     Ok(())
 }
 
+/// Whoever holds an API key that is not good learns no more than that.
+fn refusal(credential: Credential, reason: AuthReason) -> Error {
+    match credential {
+        Credential::Session(_) => Error::unauthenticated(reason),
+        Credential::ApiKey(_) => Error::unauthenticated(AuthReason::ApiKey),
+    }
+}
+
 async fn look_up(app: &App, token: &str, now: Timestamp) -> Result<Identity> {
+    if looks_like_a_key(token) {
+        return look_up_key(app, token, now).await;
+    }
     let claims = app.tokens.verify(token, now).map_err(Error::unauthenticated)?;
     refuse_ended(app, Credential::Session(claims.sid))?;
     look_up_session(app, &claims, now).await
@@ -217,7 +251,38 @@ async fn look_up_session(app: &App, claims: &Claims, now: Timestamp) -> Result<I
         account,
         credential: Credential::Session(session.id),
         auth_method: session.auth_method,
+        scopes: None,
         expires_at: Timestamp::from_timestamp(claims.exp, 0),
+        checked_at: now,
+        moment,
+    })
+}
+
+/// No access token begins like this, in any case.
+fn looks_like_a_key(token: &str) -> bool {
+    token.get(..PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(PREFIX))
+}
+
+/// A key acts as the person who made it, with the role that they have now, in the organisation that it was made in.
+async fn look_up_key(app: &App, text: &str, now: Timestamp) -> Result<Identity> {
+    let refused = || Error::unauthenticated(AuthReason::ApiKey);
+    KeyEnvironment::of(text).filter(|of| *of == api_keys::environment(app)).ok_or_else(refused)?;
+    let hash = api_keys::hash_of(app, text);
+    let moment = app.identities.moment();
+    let mut tx = app.store.system(SystemTask::Authenticate).await?;
+    let key = tx.api_keys().find_by_hash(&hash).await?.filter(|key| key.is_live(now)).ok_or_else(refused)?;
+    refuse_ended(app, Credential::ApiKey(key.id))?;
+    let account = tx.accounts().find(key.user_id, key.organization_id).await?;
+    let account = account.filter(|account| !account.disabled && account.membership.is_some());
+    let mut account = account.ok_or_else(refused)?;
+    // A key belongs to one organisation; what staff may do everywhere needs a session.
+    account.user.is_platform_admin = false;
+    Ok(Identity {
+        account,
+        credential: Credential::ApiKey(key.id),
+        auth_method: AuthMethod::ApiKey,
+        scopes: Some(key.scopes),
+        expires_at: key.expires_at,
         checked_at: now,
         moment,
     })

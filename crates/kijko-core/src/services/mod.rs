@@ -1,9 +1,11 @@
 //! The use cases. One public function is one use case and one transaction, in the order: permission, check, open,
 //! decide, write, announce, commit. Nothing from outside is awaited while a transaction is open.
 
+pub mod api_keys;
 pub(crate) mod audit;
 pub mod executions;
 pub mod health;
+pub(crate) mod idempotency;
 pub mod identity;
 pub(crate) mod runs;
 pub mod sessions;

@@ -11,10 +11,12 @@ use crate::app::App;
 use crate::domain::jobs::Job;
 use crate::error::Result;
 use crate::ports::jobs::JobHandler;
-use crate::services::{identity, runs};
+use crate::services::{idempotency, identity, runs};
 
 /// Between two looks for runs that were lost.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
+/// Between two looks for what nobody needs any more.
+const TIDY_INTERVAL: Duration = Duration::from_secs(600);
 
 /// Works until told to stop. Then no job is begun any more; those that run get the grace period, and are ended as
 /// lost after that. Any number of processes may work at the same time.
@@ -30,6 +32,7 @@ pub async fn run(app: &App, stop: CancellationToken) -> Result<()> {
     tokio::select! {
         result = app.jobs.run(worker, stop.clone()) => result,
         () = sweep_regularly(app) => Ok(()),
+        () = tidy_regularly(app) => Ok(()),
         () = grace => Ok(()),
     }
 }
@@ -37,6 +40,7 @@ pub async fn run(app: &App, stop: CancellationToken) -> Result<()> {
 /// Runs what is ready and returns; for tests and for emptying a queue by hand.
 pub async fn run_ready(app: &App) -> Result<()> {
     runs::sweep(app, true).await?;
+    tidy(app).await?;
     app.jobs.run_ready(Arc::new(Worker { app: app.clone(), abandon: CancellationToken::new() })).await
 }
 
@@ -55,6 +59,21 @@ async fn sweep_regularly(app: &App) {
             }
         }
     }
+}
+
+async fn tidy_regularly(app: &App) {
+    let mut interval = tokio::time::interval(TIDY_INTERVAL);
+    loop {
+        interval.tick().await;
+        if let Err(error) = tidy(app).await {
+            tracing::warn!(error = error.internal_text(), "what is old could not be removed; it will be tried again");
+        }
+    }
+}
+
+async fn tidy(app: &App) -> Result<()> {
+    idempotency::forget_old(app).await?;
+    Ok(())
 }
 
 struct Worker {

@@ -1,5 +1,6 @@
 //! One function per verb: extract, call, answer.
 
+pub mod api_keys;
 pub mod auth;
 pub mod docs;
 pub mod executions;

@@ -11,6 +11,7 @@ use crate::error::Result;
 use crate::ports::{Store, StoreHealth, SystemTask, SystemTx, TenantTx};
 
 mod accounts;
+mod api_keys;
 mod audit;
 pub(crate) mod connect;
 pub(crate) mod embedded;
@@ -18,6 +19,7 @@ pub(crate) mod errors;
 pub(crate) mod events;
 mod executions;
 mod health;
+mod idempotency;
 pub(crate) mod migrations;
 mod sessions;
 mod signing_keys;

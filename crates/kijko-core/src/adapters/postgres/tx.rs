@@ -17,8 +17,10 @@ use crate::context::TenantContext;
 use crate::domain::events::Event;
 use crate::error::{Error, Result};
 use crate::ports::accounts::AccountRepo;
+use crate::ports::api_keys::{AllApiKeysRepo, ApiKeyRepo};
 use crate::ports::audit::{AuditRepo, OwnAuditRepo};
 use crate::ports::executions::{ActiveExecutionRepo, ExecutionRepo};
+use crate::ports::idempotency::{IdempotencyRepo, OldRepliesRepo};
 use crate::ports::identity::SigningKeyRepo;
 use crate::ports::sessions::SessionRepo;
 use crate::ports::skills::SkillRepo;
@@ -98,11 +100,19 @@ async fn close_idle(pool: &PgPool) -> Result<(), sqlx::Error> {
 
 #[async_trait]
 impl TenantTx for PgTenantTx {
+    fn api_keys(&mut self) -> &mut dyn ApiKeyRepo {
+        self
+    }
+
     fn audit(&mut self) -> &mut dyn OwnAuditRepo {
         self
     }
 
     fn executions(&mut self) -> &mut dyn ExecutionRepo {
+        self
+    }
+
+    fn idempotency(&mut self) -> &mut dyn IdempotencyRepo {
         self
     }
 
@@ -125,11 +135,19 @@ impl SystemTx for PgSystemTx {
         self
     }
 
+    fn api_keys(&mut self) -> &mut dyn AllApiKeysRepo {
+        self
+    }
+
     fn audit(&mut self) -> &mut dyn AuditRepo {
         self
     }
 
     fn executions(&mut self) -> &mut dyn ActiveExecutionRepo {
+        self
+    }
+
+    fn old_replies(&mut self) -> &mut dyn OldRepliesRepo {
         self
     }
 
