@@ -16,6 +16,7 @@ run: setup ## Start Kijko with a database of its own
 	cargo run $(LOCKED) -p kijko-http
 
 test: setup ## Run every test; they start what they need
+	@scripts/setup.sh tests
 	cargo build $(LOCKED) -p kijko-http -p kijko-cli
 	cargo test $(LOCKED) --workspace --exclude kijko-py
 

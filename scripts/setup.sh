@@ -2,6 +2,7 @@
 # Sees to what Kijko is built and run with: a C compiler, curl, PostgreSQL's programs and Rust.
 #
 # Installs what is missing on Debian and Ubuntu. Elsewhere, or where it may not, it says what to install.
+# `setup.sh tests` sees to what the tests need beside that: Redis.
 # `setup.sh postgres-dir` only prints the folder of PostgreSQL's programs.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -31,6 +32,7 @@ missing_packages() {
     cc -E -x c - <<<'#include <stdlib.h>' >/dev/null 2>&1 || echo "$compiler"
     has curl || echo "$curl"
     postgres_dir >/dev/null || echo "$postgres"
+    [[ $purpose != tests ]] || { has redis-server && has redis-cli; } || echo "$redis"
 }
 
 rust_is_new_enough() {
@@ -57,23 +59,32 @@ install_packages() {
         as_root mkdir -p "${no_cluster%/*}"
         as_root tee "$no_cluster" <<<'create_main_cluster = false' >/dev/null
     fi
+    # Nor Redis: the tests start it themselves.
+    local no_services=/usr/sbin/policy-rc.d
+    if [[ " $* " == *" $redis "* && ! -e $no_services ]]; then
+        printf '#!/bin/sh\nexit 101\n' | as_root tee "$no_services" >/dev/null
+        as_root chmod 755 "$no_services"
+    else
+        no_services=
+    fi
     apt install -y --no-install-recommends "$@" || true # What is missing then is told below.
-    as_root rm -f "$no_cluster"
+    as_root rm -f "$no_cluster" ${no_services:+"$no_services"}
 }
 
-if [[ ${1:-} == postgres-dir ]]; then
+purpose=${1:-}
+if [[ $purpose == postgres-dir ]]; then
     postgres_dir
     exit
 fi
 
 if has apt-get; then
-    compiler='gcc libc6-dev' curl='curl ca-certificates' postgres=postgresql command='sudo apt-get install'
+    compiler='gcc libc6-dev' curl='curl ca-certificates' postgres=postgresql redis=redis-server command='sudo apt-get install'
 elif has dnf; then
-    compiler=gcc curl=curl postgres=postgresql-server command='sudo dnf install'
+    compiler=gcc curl=curl postgres=postgresql-server redis=redis command='sudo dnf install'
 elif has brew; then
-    compiler=gcc curl=curl postgres=postgresql@17 command='brew install'
+    compiler=gcc curl=curl postgres=postgresql@17 redis=redis command='brew install'
 else
-    compiler='a C compiler,' curl='curl,' postgres='the PostgreSQL server,' command='install these:'
+    compiler='a C compiler,' curl='curl,' postgres='the PostgreSQL server,' redis='Redis,' command='install these:'
 fi
 
 packages=$(missing_packages)

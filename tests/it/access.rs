@@ -10,12 +10,14 @@ use serde_json::{Value, json};
 use crate::harness::{Installation, Person};
 
 /// The contract's complete list of routes that need no credential, as far as they exist.
-const PUBLIC: [&str; 12] = [
+const PUBLIC: [&str; 14] = [
     "GET /",
     "GET /health",
     "GET /health/ready",
     "GET /healthz",
     "GET /healthz/db",
+    "GET /healthz/redis",
+    "GET /healthz/vault",
     "GET /info",
     "GET /.well-known/jwks.json",
     "GET /.well-known/openid-configuration",

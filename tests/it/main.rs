@@ -19,6 +19,7 @@ mod front_end;
 mod health;
 mod isolation;
 mod layers;
+mod limits;
 mod openapi;
 mod processes;
 mod runs;

@@ -68,7 +68,7 @@ fn core_code(error: &Error) -> u8 {
         Error::LimitReached { .. } => 69,
         Error::Internal { .. } => 70,
         Error::Conflict { .. } => 73,
-        Error::Unavailable { .. } => 75,
+        Error::Unavailable { .. } | Error::RateLimited(_) | Error::Locked { .. } => 75,
         Error::Unauthenticated { .. } | Error::Forbidden { .. } => 77,
     }
 }

@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use crate::domain::limits::Standing;
+
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Anything that made something fail inside; kept for the log.
@@ -34,6 +36,7 @@ macro_rules! codes {
 
 codes! {
     AccountDisabled "ACCOUNT_DISABLED" "This account is disabled",
+    AccountLocked "ACCOUNT_LOCKED" "Sign-in is locked for a while after too many wrong passwords",
     AlreadyMember "ALREADY_MEMBER" "They already belong to the organisation",
     AuthUnavailable "AUTH_UNAVAILABLE" "Sign-in is not available right now",
     CannotCancel "CANNOT_CANCEL" "The execution has already ended",
@@ -61,6 +64,7 @@ codes! {
     PlanRequired "PLAN_REQUIRED" "The plan does not include this",
     ProviderNotConfigured "PROVIDER_NOT_CONFIGURED" "The provider of this model is not set up",
     ReauthenticationFailed "REAUTHENTICATION_FAILED" "The password is wrong",
+    RateLimited "RATE_LIMITED" "Too many requests",
     RefreshTokenInvalid "REFRESH_TOKEN_INVALID" "The refresh token is not valid",
     RefreshTokenReused "REFRESH_TOKEN_REUSED" "The refresh token was used before",
     SignupDisabled "SIGNUP_DISABLED" "Sign-up is switched off",
@@ -142,6 +146,12 @@ pub enum Error {
     #[error("{}: {used} of {limit}", code.title())]
     LimitReached { code: Code, limit: i64, used: i64 },
 
+    #[error("{}: try again in {} seconds", Code::RateLimited.title(), .0.frees_in_seconds)]
+    RateLimited(Standing),
+
+    #[error("{}: try again in {retry_after} seconds", code.title())]
+    Locked { code: Code, retry_after: u32 },
+
     #[error("{}", code.title())]
     Unavailable { code: Code, source: Option<Source> },
 
@@ -184,7 +194,9 @@ impl Error {
             | Error::Gone { code }
             | Error::Conflict { code, .. }
             | Error::LimitReached { code, .. }
+            | Error::Locked { code, .. }
             | Error::Unavailable { code, .. } => *code,
+            Error::RateLimited(_) => Code::RateLimited,
             Error::Internal { .. } => Code::InternalError,
         }
     }
@@ -192,7 +204,7 @@ impl Error {
     /// Whether the same call may succeed later without being changed.
     pub fn is_retryable(&self) -> bool {
         match self {
-            Error::Unavailable { .. } => true,
+            Error::Unavailable { .. } | Error::RateLimited(_) | Error::Locked { .. } => true,
             Error::Invalid { .. }
             | Error::Unauthenticated { .. }
             | Error::Forbidden { .. }

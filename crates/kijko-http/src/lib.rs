@@ -1,6 +1,7 @@
 //! Kijko over HTTP: extract, call the core, answer. No decision is made here.
 #![forbid(unsafe_code)]
 
+mod client;
 mod extract;
 mod middleware;
 mod openapi;

@@ -1,22 +1,27 @@
 //! The stack around every handler, in order, in one function.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use kijko_core::config::Environment;
+use kijko_core::domain::limits::{Counter, Standing, counter_of};
 use kijko_core::services::identity::{self, Identity};
-use kijko_core::{App, Code};
+use kijko_core::services::limits;
+use kijko_core::{App, Code, Error};
 use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
+use crate::client::ClientAddress;
 use crate::extract::{RequestId, bearer};
-use crate::problem::Problem;
+use crate::problem::{Problem, standing_headers};
 use crate::router::PUBLIC;
 use crate::scopes;
 
@@ -37,12 +42,18 @@ pub fn outer(router: Router, app: &App) -> Router {
     router.layer(stack)
 }
 
-/// Around the routes of the API, inside of that: body limit; time limit; authentication, which denies by default.
+/// Around the routes of the API, inside of that: body limit; time limit; the client's address; rate limits and
+/// authentication, which denies by default.
 pub fn inner(router: Router<App>, app: &App) -> Router<App> {
     let stack = ServiceBuilder::new()
         .layer(DefaultBodyLimit::max(app.config().http.body_limit_bytes))
         .layer(from_fn_with_state(app.clone(), admit));
     router.layer(stack)
+}
+
+/// Around the documentation, which everybody may read, as often as anybody may ask.
+pub fn documentation(router: Router, app: &App) -> Router {
+    router.layer(from_fn_with_state(app.clone(), count_anybody))
 }
 
 /// Gives the request an id and the reply its headers, writes the body of a refusal, and logs one line.
@@ -174,40 +185,93 @@ fn drop_empty_cors<B>(mut response: Response<B>) -> Response<B> {
     response
 }
 
-/// Authentication and handler, within the time limit. Dropping them is safe: what was not committed is rolled back.
+/// Limits, authentication and handler, within the time limit. Dropping them is safe: what was not committed is rolled
+/// back.
 async fn admit(State(app): State<App>, request: Request, next: Next) -> Response {
     let limit = app.config().http.request_timeout;
-    let answer = tokio::time::timeout(limit, authenticate(&app, request, next)).await;
+    let answer = tokio::time::timeout(limit, enter(&app, request, next)).await;
     answer.unwrap_or_else(|_| {
         let detail = format!("The request took longer than {} seconds", limit.as_secs());
         Problem::new(StatusCode::GATEWAY_TIMEOUT, Code::UpstreamTimeout, detail).into_response()
     })
 }
 
-/// Whoever is not on the public list must say who they are. A path that leads nowhere needs no credential.
-async fn authenticate(app: &App, mut request: Request, next: Next) -> Response {
-    let Some(route) = request.extensions().get::<MatchedPath>().cloned() else { return next.run(request).await };
-    let (mut response, identity) = if is_public(request.method(), route.as_str()) {
-        (next.run(request).await, None)
-    } else {
-        match identity::authenticate(app, bearer(request.headers())).await {
-            Ok(identity) => {
-                let response = match scopes::refusal(&identity, request.method(), route.as_str()) {
-                    Some(problem) => problem.into_response(),
-                    None => {
-                        request.extensions_mut().insert(identity.clone());
-                        next.run(request).await
-                    }
-                };
-                (response, Some(identity))
-            }
-            Err(error) => (Problem::from(error).into_response(), None),
+async fn enter(app: &App, request: Request, next: Next) -> Response {
+    let (mut parts, body) = request.into_parts();
+    let address = ClientAddress::of(app, &parts);
+    parts.extensions.insert(address);
+    let route = parts.extensions.get::<MatchedPath>().cloned();
+    let entry = check(app, &parts, route.as_ref(), address.0).await;
+    let mut response = match entry.refusal {
+        Some(refusal) => refusal.into_response(),
+        None => {
+            entry.identity.as_ref().map(|identity| parts.extensions.insert(identity.clone()));
+            next.run(Request::from_parts(parts, body)).await
         }
     };
+    // A limit that refused, here or further inside, speaks for itself and comes after these.
+    response.headers_mut().extend(entry.standing.iter().flat_map(standing_headers));
     // For the log, which is written outside.
-    response.extensions_mut().insert(route);
-    identity.map(|identity| response.extensions_mut().insert(identity));
+    route.map(|route| response.extensions_mut().insert(route));
+    entry.identity.map(|identity| response.extensions_mut().insert(identity));
     response
+}
+
+async fn count_anybody(State(app): State<App>, request: Request, next: Next) -> Response {
+    let (parts, body) = request.into_parts();
+    let address = ClientAddress::of(&app, &parts).0;
+    let entry = Entry::default().counted(limits::of_address(&app, Counter::Anonymous, address).await);
+    let mut response = match entry.refusal {
+        Some(refusal) => refusal.into_response(),
+        None => next.run(Request::from_parts(parts, body)).await,
+    };
+    response.headers_mut().extend(entry.standing.iter().flat_map(standing_headers));
+    response
+}
+
+/// What is found out about a request before it reaches its handler.
+#[derive(Default)]
+struct Entry {
+    identity: Option<Arc<Identity>>,
+    /// With the limit that the request was counted against.
+    standing: Option<Standing>,
+    refusal: Option<Problem>,
+}
+
+impl Entry {
+    fn counted(self, counted: Result<Option<Standing>, Error>) -> Self {
+        match counted {
+            Ok(standing) => Self { standing, ..self },
+            Err(refusal) => Self { refusal: Some(refusal.into()), ..self },
+        }
+    }
+}
+
+/// Whoever is not on the public list must say who they are. A path that leads nowhere needs no credential.
+///
+/// Who says it truly is counted for themselves, and everybody else by their address: that is decided after a glance at
+/// the credential, or one who sends junk could use up what their whole office may ask.
+async fn check(app: &App, request: &Parts, route: Option<&MatchedPath>, address: IpAddr) -> Entry {
+    let counter = counter_of(request.method.as_str(), request.uri.path());
+    let token = bearer(&request.headers);
+    let is_open = route.is_none_or(|route| is_public(&request.method, route.as_str()));
+    if is_open && (route.is_some() || token.is_none()) {
+        let Some(counter) = counter else { return Entry::default() };
+        return Entry::default().counted(limits::of_address(app, counter, address).await);
+    }
+    match identity::authenticate(app, token).await {
+        Ok(identity) => {
+            let counted = if counter.is_some() { limits::of_identity(app, &identity).await } else { Ok(None) };
+            let guarded = route.filter(|_| !is_open);
+            let refusal = guarded.and_then(|route| scopes::refusal(&identity, &request.method, route.as_str()));
+            Entry { identity: Some(identity), refusal, standing: None }.counted(counted)
+        }
+        Err(refusal) => {
+            let counted = if counter.is_some() { limits::of_refused(app, &refusal, address).await } else { Ok(None) };
+            let refusal = (!is_open).then(|| refusal.into());
+            Entry { refusal, ..Entry::default() }.counted(counted)
+        }
+    }
 }
 
 fn is_public(method: &Method, route: &str) -> bool {

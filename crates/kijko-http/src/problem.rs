@@ -2,8 +2,9 @@
 //! The only file that maps an error to a status.
 
 use axum::Json;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use kijko_core::domain::limits::Standing;
 use kijko_core::{Code, Error, Violation};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -17,6 +18,8 @@ pub struct Problem {
     field: Option<String>,
     details: Option<Value>,
     internal: Option<String>,
+    /// Which limit refused, and when to try again.
+    headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 /// The body of every reply that is not a success.
@@ -49,7 +52,7 @@ pub struct ProblemBody {
 impl Problem {
     /// A refusal that only HTTP knows.
     pub fn new(status: StatusCode, code: Code, detail: impl Into<String>) -> Self {
-        Self { status, code, detail: detail.into(), field: None, details: None, internal: None }
+        Self { status, code, detail: detail.into(), field: None, details: None, internal: None, headers: Vec::new() }
     }
 
     pub fn code(&self) -> Code {
@@ -77,6 +80,7 @@ impl Problem {
         let mut response = (self.status, Json(body)).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.extend(self.headers);
         if self.code == Code::Unauthenticated {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
@@ -102,11 +106,42 @@ impl From<Error> for Problem {
             Error::LimitReached { limit, used, .. } => {
                 (StatusCode::TOO_MANY_REQUESTS, None, Some(json!({ "limit": limit, "used": used })))
             }
+            Error::RateLimited(standing) => {
+                let (limit, window, retry_after) = (standing.limit, standing.window_seconds, standing.frees_in_seconds);
+                let details = json!({ "limit": limit, "windowSeconds": window, "retryAfter": retry_after });
+                (StatusCode::TOO_MANY_REQUESTS, None, Some(details))
+            }
+            Error::Locked { retry_after, .. } => {
+                (StatusCode::TOO_MANY_REQUESTS, None, Some(json!({ "retryAfter": retry_after })))
+            }
             Error::Unavailable { .. } => (StatusCode::SERVICE_UNAVAILABLE, None, None),
             Error::Internal { .. } => (StatusCode::INTERNAL_SERVER_ERROR, None, None),
         };
-        Self { status, code: error.code(), detail, field, details, internal }
+        Self { status, code: error.code(), detail, field, details, internal, headers: try_again(&error) }
     }
+}
+
+/// The headers of a refusal that time will lift.
+fn try_again(error: &Error) -> Vec<(HeaderName, HeaderValue)> {
+    match error {
+        Error::RateLimited(standing) => {
+            let mut headers = standing_headers(standing).to_vec();
+            headers.push((header::RETRY_AFTER, standing.frees_in_seconds.into()));
+            headers
+        }
+        Error::Locked { retry_after, .. } => vec![(header::RETRY_AFTER, (*retry_after).into())],
+        _ => Vec::new(),
+    }
+}
+
+/// Where the caller stands with the limit that is nearest: how many requests it allows, how many are left, and when
+/// the next one is free again, in Unix seconds.
+pub fn standing_headers(standing: &Standing) -> [(HeaderName, HeaderValue); 3] {
+    [
+        (HeaderName::from_static("x-ratelimit-limit"), standing.limit.into()),
+        (HeaderName::from_static("x-ratelimit-remaining"), standing.remaining.into()),
+        (HeaderName::from_static("x-ratelimit-reset"), standing.frees_at.into()),
+    ]
 }
 
 fn first_field(violations: &[Violation]) -> Option<String> {

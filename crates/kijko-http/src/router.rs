@@ -20,6 +20,8 @@ pub const PUBLIC: &[(&str, &str)] = &[
     ("GET", "/health/ready"),
     ("GET", "/healthz"),
     ("GET", "/healthz/db"),
+    ("GET", "/healthz/redis"),
+    ("GET", "/healthz/vault"),
     ("GET", "/info"),
     ("GET", "/.well-known/jwks.json"),
     ("GET", "/.well-known/openid-configuration"),
@@ -37,6 +39,8 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(health::ready))                                    // GET /health/ready
         .routes(routes!(health::live_alias))                               // GET /healthz
         .routes(routes!(health::database))                                 // GET /healthz/db
+        .routes(routes!(health::redis))                                    // GET /healthz/redis
+        .routes(routes!(health::secrets))                                  // GET /healthz/vault
         .routes(routes!(health::info))                                     // GET /info
         .routes(routes!(well_known::jwks))                                 // GET /.well-known/jwks.json
         .routes(routes!(well_known::openid_configuration))                 // GET /.well-known/openid-configuration
@@ -69,7 +73,11 @@ pub fn router(app: &App) -> Router {
         });
     let api = middleware::inner(api, app).with_state(app.clone());
     // Swagger's pages live below a slash, so they stay outside.
-    let docs = if app.config().http.docs_enabled { docs::router(&openapi::finish(&document)) } else { Router::new() };
+    let docs = if app.config().http.docs_enabled {
+        middleware::documentation(docs::router(&openapi::finish(&document)), app)
+    } else {
+        Router::new()
+    };
     middleware::outer(docs.fallback_service(NormalizePath::trim_trailing_slash(api)), app)
 }
 

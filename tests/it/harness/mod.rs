@@ -15,6 +15,7 @@ use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 pub mod cluster;
 mod people;
 pub mod provider;
+pub mod redis;
 
 pub use people::{Person, Reply};
 use provider::{API_KEY, Provider};
@@ -158,6 +159,8 @@ pub fn settings(database: &str, more: &[(&str, &str)]) -> Vec<(String, String)> 
         ("MODEL_BACKOFF_MS", "10"),
         ("JOB_CONCURRENCY", "4"),
         ("SHUTDOWN_GRACE_SECS", "5"),
+        // The tests of limits say otherwise, and production does not let go of them.
+        ("RATE_LIMITS_ENABLED", if more.contains(&("KIJKO_ENV", "ai")) { "true" } else { "false" }),
     ];
     settings.extend_from_slice(more);
     settings.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()

@@ -1,7 +1,10 @@
 //! People who use an installation, with verbs.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
 use axum::Router;
 use axum::body::Body;
+use axum::extract::ConnectInfo;
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
 use base64::Engine;
 use http_body_util::BodyExt;
@@ -12,7 +15,12 @@ use tower::ServiceExt;
 pub struct Person {
     router: Router,
     tokens: Option<Value>,
+    /// Where their connection comes from.
+    peer: IpAddr,
 }
+
+/// Where people are who did not say.
+const SOMEWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 
 #[derive(Debug)]
 pub struct Reply {
@@ -24,7 +32,12 @@ pub struct Reply {
 
 impl Person {
     pub fn new(router: Router, tokens: Option<Value>) -> Self {
-        Self { router, tokens }
+        Self { router, tokens, peer: SOMEWHERE }
+    }
+
+    /// The same person behind another connection.
+    pub fn at(&self, peer: &str) -> Self {
+        Self { peer: peer.parse().expect("an address"), ..self.clone() }
     }
 
     pub fn access_token(&self) -> &str {
@@ -81,6 +94,7 @@ impl Person {
             let value = format!("Bearer {}", self.access_token()).parse().expect("a header value");
             request.headers_mut().insert(header::AUTHORIZATION, value);
         }
+        request.extensions_mut().insert(ConnectInfo(SocketAddr::new(self.peer, 4711)));
         let response = self.router.clone().oneshot(request).await.expect("the router always answers");
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await.expect("a body").to_bytes();

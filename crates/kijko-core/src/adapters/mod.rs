@@ -5,5 +5,6 @@ pub(crate) mod jobs;
 pub(crate) mod models;
 pub(crate) mod passwords;
 pub(crate) mod postgres;
+pub(crate) mod rate_limits;
 pub(crate) mod sealing;
 pub(crate) mod system;

@@ -18,6 +18,7 @@ use crate::adapters::postgres::PgStore;
 use crate::adapters::postgres::connect::Database;
 use crate::adapters::postgres::embedded::EmbeddedPostgres;
 use crate::adapters::postgres::events::PgEvents;
+use crate::adapters::rate_limits::{LocalLimits, RedisLimits};
 use crate::adapters::sealing::{self, MasterKey, Sealing};
 use crate::adapters::system::{SystemClock, SystemRandom};
 use crate::config::{Config, Environment};
@@ -29,6 +30,7 @@ use crate::ports::events::Events;
 use crate::ports::identity::{AccessTokens, Passwords};
 use crate::ports::jobs::JobEngine;
 use crate::ports::models::{ModelProvider, Models};
+use crate::ports::rate_limits::RateLimits;
 use crate::ports::secrets::Secrets;
 use crate::ports::{Store, SystemTask};
 use crate::services::api_keys::{self, KeyUses};
@@ -52,6 +54,7 @@ pub struct Ports {
     pub(crate) tokens: Arc<dyn AccessTokens>,
     pub(crate) secrets: Arc<dyn Secrets>,
     pub(crate) events: Arc<dyn Events>,
+    pub(crate) limits: Arc<dyn RateLimits>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: Arc<dyn Random>,
     pub(crate) identities: Arc<Identities>,
@@ -98,6 +101,7 @@ impl App {
         identities.clone().follow(events.subscribe());
         let app = Self(Arc::new(Ports {
             models: models(&config)?,
+            limits: rate_limits(&config).await?,
             store: Arc::new(store),
             jobs: Arc::new(jobs),
             passwords: Arc::new(Argon2Passwords::new(random.clone())),
@@ -218,6 +222,27 @@ async fn signing_key(
     opened.ok_or_else(|| {
         StartError::secret("ENCRYPTION_KEY", "does not open the signing key in the database; it was made with another")
     })
+}
+
+/// Counted by Redis for all processes where there is one, else by this process alone.
+async fn rate_limits(config: &Config) -> Result<Arc<dyn RateLimits>, StartError> {
+    if !config.limits.enabled {
+        tracing::warn!("RATE_LIMITS_ENABLED is false: nobody is held to any rate");
+    }
+    let Some(url) = &config.limits.redis_url else {
+        if config.limits.replicas > 1 {
+            tracing::warn!(
+                replicas = config.limits.replicas,
+                "REPLICAS says that there are several processes, and there is no REDIS_URL: each counts for itself, \
+                 so that the rate limits of all together are that many times higher"
+            );
+        }
+        return Ok(Arc::new(LocalLimits::new()));
+    };
+    let redis = RedisLimits::connect(url.expose_secret()).await;
+    // What the library says could repeat the URL, and so the password.
+    let redis = redis.map_err(|_| StartError::secret("REDIS_URL", "is not the URL of a Redis"))?;
+    Ok(Arc::new(redis))
 }
 
 /// The catalogue, and a provider for every key that is set; in `local` with none, the offline one.

@@ -8,7 +8,8 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use secrecy::SecretString;
+use ipnet::IpNet;
+use secrecy::{ExposeSecret, SecretString};
 
 mod source;
 
@@ -79,8 +80,11 @@ pub struct Config {
     pub identity: IdentityConfig,
     pub models: ModelConfig,
     pub runs: RunConfig,
+    pub limits: LimitConfig,
     pub log_level: String,
     pub log_format: LogFormat,
+    /// The secrets that were read from files, and the files.
+    pub secret_files: Vec<(&'static str, PathBuf)>,
     /// Every setting with its value, secrets masked, for `kijko config check`.
     pub effective: Vec<Effective>,
 }
@@ -93,6 +97,8 @@ pub struct HttpConfig {
     pub public_url: String,
     /// Origins that browsers may call from, exactly.
     pub cors_origins: Vec<String>,
+    /// Proxies whose word about the client's address counts.
+    pub trusted_proxies: Vec<IpNet>,
     pub docs_enabled: bool,
     pub request_timeout: Duration,
     pub body_limit_bytes: usize,
@@ -158,6 +164,16 @@ pub struct RunConfig {
     pub backoff: Duration,
 }
 
+#[derive(Clone, Debug)]
+pub struct LimitConfig {
+    /// Off for load tests; the lock of an account after wrong passwords stays.
+    pub enabled: bool,
+    /// Where all processes count together; each for itself when absent.
+    pub redis_url: Option<SecretString>,
+    /// How many processes serve this installation.
+    pub replicas: u32,
+}
+
 impl Config {
     /// From the process environment and these flags, by the names of the settings.
     pub fn load(flags: &[(&str, String)]) -> Result<Self, ConfigError> {
@@ -179,6 +195,7 @@ impl Config {
                 port: s.parsed("PORT", "8000"),
                 public_url: s.url("PUBLIC_URL", "http://localhost:8000"),
                 cors_origins: s.list("CORS_ORIGINS", "http://localhost:3000,https://app.kijko.nl"),
+                trusted_proxies: s.networks("TRUSTED_PROXIES", "127.0.0.1/32,::1/128"),
                 docs_enabled: s.parsed("DOCS_ENABLED", "true"),
                 request_timeout: s.seconds("REQUEST_TIMEOUT_SECS", "30"),
                 body_limit_bytes: s.parsed("BODY_LIMIT_BYTES", "1048576"),
@@ -220,13 +237,26 @@ impl Config {
                 hard_limit: s.seconds("EXECUTION_HARD_LIMIT_SECS", "300"),
                 backoff: s.milliseconds("MODEL_BACKOFF_MS", "1000"),
             },
+            limits: LimitConfig {
+                enabled: s.parsed("RATE_LIMITS_ENABLED", "true"),
+                redis_url: s.secret("REDIS_URL"),
+                replicas: s.parsed("REPLICAS", "1"),
+            },
             log_level: s.text("LOG_LEVEL", "info"),
             log_format: s.parsed("LOG_FORMAT", if local { "text" } else { "json" }),
+            secret_files: s.secret_files(),
             effective: Vec::new(),
         };
         config.check(&mut s);
         let effective = s.finish()?;
         Ok(Config { effective, ..config })
+    }
+
+    /// The names of secrets that came from a file which cannot be read any more: the next start would fail. Those that
+    /// this environment requires are there, or it would not have started.
+    pub fn missing_secrets(&self) -> Vec<&'static str> {
+        let is_there = |path| std::fs::read_to_string(path).is_ok_and(|content| !content.trim().is_empty());
+        self.secret_files.iter().filter(|(_, path)| !is_there(path)).map(|(name, _)| *name).collect()
     }
 
     fn check(&self, s: &mut Source) {
@@ -244,6 +274,13 @@ impl Config {
             production && self.http.public_url.contains("//localhost"),
             "PUBLIC_URL",
             "must be the public origin in ai",
+        );
+        s.refuse(production && !self.limits.enabled, "RATE_LIMITS_ENABLED", "must be true in ai");
+        let redis_url = self.limits.redis_url.as_ref().map(ExposeSecret::expose_secret);
+        s.refuse(
+            redis_url.is_some_and(|url| !crate::adapters::rate_limits::is_redis_url(url)),
+            "REDIS_URL",
+            "must be a URL such as redis://:password@host:6379/0, rediss://… or unix:///path",
         );
         s.refuse(!local && self.log_format == LogFormat::Text, "LOG_FORMAT", "must be json outside local");
         let level = tracing_subscriber::EnvFilter::try_new(&self.log_level);

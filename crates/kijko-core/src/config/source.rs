@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use secrecy::SecretString;
 
 /// Everything that is wrong, one line each.
@@ -42,6 +44,7 @@ pub(super) struct Source {
     file_names: BTreeSet<String>,
     secrets_dir: PathBuf,
     effective: Vec<Effective>,
+    secret_files: Vec<(&'static str, PathBuf)>,
     problems: Vec<String>,
 }
 
@@ -76,7 +79,12 @@ impl Source {
 
     fn new(values: BTreeMap<String, (String, &'static str)>, file_names: BTreeSet<String>) -> Self {
         let secrets_dir = values.get("SECRETS_DIR").map_or("/run/secrets", |(dir, _)| dir.as_str()).into();
-        Self { values, file_names, secrets_dir, effective: Vec::new(), problems: Vec::new() }
+        Self { values, file_names, secrets_dir, effective: Vec::new(), secret_files: Vec::new(), problems: Vec::new() }
+    }
+
+    /// Those read so far.
+    pub(super) fn secret_files(&mut self) -> Vec<(&'static str, PathBuf)> {
+        std::mem::take(&mut self.secret_files)
     }
 
     pub(super) fn finish(self) -> Result<Vec<Effective>, ConfigError> {
@@ -160,6 +168,15 @@ impl Source {
         text.split(',').map(|item| item.trim().to_owned()).filter(|item| !item.is_empty()).collect()
     }
 
+    /// A list of networks such as 10.0.0.0/8; an address alone is a network of one.
+    pub(super) fn networks(&mut self, name: &'static str, default: &str) -> Vec<IpNet> {
+        let list = self.list(name, default);
+        let network = |text: &String| text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+        let networks: Result<_, _> = list.iter().map(network).collect();
+        self.refuse(networks.is_err(), name, "must list networks such as 10.0.0.0/8; [] trusts nobody");
+        networks.unwrap_or_default()
+    }
+
     pub(super) fn secret(&mut self, name: &'static str) -> Option<SecretString> {
         let direct = self.get(name);
         let file = self.get(&format!("{name}_FILE"));
@@ -167,7 +184,10 @@ impl Source {
         let secret = match (direct, file) {
             (Some((value, origin)), _) => Some((value, origin.to_owned())),
             (None, Some((path, _))) => match std::fs::read_to_string(&path) {
-                Ok(content) => Some((content.trim().to_owned(), path)),
+                Ok(content) => {
+                    self.secret_files.push((name, PathBuf::from(&path)));
+                    Some((content.trim().to_owned(), path))
+                }
                 Err(error) => {
                     self.problems.push(format!("{name}_FILE: cannot read {path}: {error}"));
                     None
@@ -176,7 +196,10 @@ impl Source {
             (None, None) => {
                 let path = self.secrets_dir.join(name.to_lowercase());
                 match std::fs::read_to_string(&path) {
-                    Ok(content) => Some((content.trim().to_owned(), path.display().to_string())),
+                    Ok(content) => {
+                        self.secret_files.push((name, path.clone()));
+                        Some((content.trim().to_owned(), path.display().to_string()))
+                    }
                     Err(error) => {
                         let absent = error.kind() == std::io::ErrorKind::NotFound;
                         self.refuse(!absent, name, &format!("cannot be read from {}: {error}", path.display()));

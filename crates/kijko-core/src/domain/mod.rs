@@ -1,6 +1,7 @@
 //! The rules, and the shapes that the contract names. Pure: no I/O, no async, no clock.
 
 pub mod accounts;
+pub mod addresses;
 pub mod api_keys;
 pub mod audit;
 pub mod check;
@@ -10,6 +11,7 @@ pub mod idempotency;
 pub mod ids;
 pub mod input_schema;
 pub mod jobs;
+pub mod limits;
 pub mod models;
 pub mod money;
 pub mod organizations;

@@ -19,6 +19,7 @@ pub mod idempotency;
 pub mod identity;
 pub mod jobs;
 pub mod models;
+pub mod rate_limits;
 pub mod secrets;
 pub mod sessions;
 pub mod skills;

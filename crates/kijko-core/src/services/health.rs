@@ -24,6 +24,28 @@ pub struct DatabaseHealth {
     pub rls: &'static str,
 }
 
+/// What one look at Redis found.
+#[derive(Debug, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct RedisHealth {
+    /// `healthy`, `unhealthy`, or `disabled` where none is configured.
+    pub status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub latency_ms: Option<u64>,
+}
+
+/// What one look at the secrets found.
+#[derive(Debug, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct SecretsHealth {
+    /// `healthy` or `unhealthy`.
+    pub status: &'static str,
+    /// `files` when any secret came from one, else `env`.
+    pub source: &'static str,
+    /// Names of secrets that are required, or came from a file, and are not there.
+    pub missing: Vec<&'static str>,
+}
+
 #[derive(Debug, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Liveness {
@@ -109,10 +131,35 @@ pub async fn database(app: &App) -> DatabaseHealth {
     }
 }
 
-/// Whether this process can do its work. Only the database, and shutting down, make it unready.
+/// Asks Redis, if there is one. Without it the process goes on, and counts for itself.
+pub async fn redis(app: &App) -> RedisHealth {
+    let started = Instant::now();
+    let probe = async { app.limits.probe().await.transpose() };
+    let status = match within_limit(probe).await {
+        Ok(None) => return RedisHealth { status: "disabled", latency_ms: None },
+        Ok(Some(())) => "healthy",
+        Err(error) => {
+            tracing::debug!(error = error.internal_text(), "Redis does not answer the health check");
+            "unhealthy"
+        }
+    };
+    RedisHealth { status, latency_ms: Some(millis(started)) }
+}
+
+/// Whether the secrets that this process started with could be read again.
+pub async fn secrets(app: &App) -> Result<SecretsHealth> {
+    let config = app.config.clone();
+    let missing = tokio::task::spawn_blocking(move || config.missing_secrets());
+    let missing = missing.await.map_err(|e| Error::internal("looking for secrets", e))?;
+    let status = if missing.is_empty() { "healthy" } else { "unhealthy" };
+    let source = if app.config.secret_files.is_empty() { "env" } else { "files" };
+    Ok(SecretsHealth { status, source, missing })
+}
+
+/// Whether this process can do its work. Only the database, a configured Redis, and shutting down make it unready.
 pub async fn readiness(app: &App) -> Readiness {
     let started = Instant::now();
-    let (database, jobs) = tokio::join!(database(app), within_limit(app.jobs.stats()));
+    let (database, redis, jobs) = tokio::join!(database(app), redis(app), within_limit(app.jobs.stats()));
     let jobs = match jobs {
         Ok(stats) => {
             Check::new("healthy").with(json!({ "ready": stats.ready, "held": stats.held, "dead": stats.dead }))
@@ -120,10 +167,10 @@ pub async fn readiness(app: &App) -> Readiness {
         Err(_) => Check::new("unhealthy"),
     };
     let model = if app.models.route(DEFAULT_MODEL).is_ok() { "healthy" } else { "unconfigured" };
-    let is_ready = database.status == "healthy" && !app.is_draining();
+    let is_ready = database.status == "healthy" && redis.status != "unhealthy" && !app.is_draining();
     let checks = BTreeMap::from([
         ("database", Check::new(database.status).with(json!({ "latency_ms": database.latency_ms }))),
-        ("redis", Check::new("disabled")),
+        ("redis", Check::new(redis.status).with(redis.latency_ms.map_or(json!({}), |ms| json!({ "latency_ms": ms })))),
         ("auth", Check::new("healthy").with(json!({ "mode": AUTH_MODE }))),
         ("keycloak", Check::new("disabled")),
         ("models", Check::new(model)),

@@ -7,6 +7,7 @@ pub mod executions;
 pub mod health;
 pub(crate) mod idempotency;
 pub mod identity;
+pub mod limits;
 pub(crate) mod runs;
 pub mod sessions;
 pub mod skills;

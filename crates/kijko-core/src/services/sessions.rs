@@ -11,6 +11,7 @@ use crate::domain::accounts::{Account, Credentials, NewAccount, User};
 use crate::domain::audit::{AuditEntry, AuditEvent};
 use crate::domain::events::Event;
 use crate::domain::ids::{AuditLogId, OrganizationId, RefreshTokenId, SessionId, UserId};
+use crate::domain::limits::Counter;
 use crate::domain::organizations::Organization;
 use crate::domain::plans::Plan;
 use crate::domain::sessions::{AUDIENCE, AuthMethod, Claims, Me, RefreshToken, Session, TokenResponse, role_names};
@@ -19,6 +20,7 @@ use crate::error::{AuthReason, Code, Error, Result};
 use crate::ports::identity::Verified;
 use crate::ports::{SystemTask, SystemTx};
 use crate::services::identity::{Credential, Identity};
+use crate::services::limits;
 
 /// Where a sign-in comes from.
 #[derive(Clone, Debug)]
@@ -59,9 +61,10 @@ pub async fn sign_up(app: &App, new: NewAccount, origin: &Origin) -> Result<Toke
 }
 
 /// Signs in with e-mail and password.
-/// Refuses with `VALIDATION_ERROR`, `INVALID_CREDENTIALS`, `ACCOUNT_DISABLED`.
+/// Refuses with `VALIDATION_ERROR`, `RATE_LIMITED`, `INVALID_CREDENTIALS`, `ACCOUNT_DISABLED`.
 pub async fn sign_in(app: &App, credentials: Credentials, origin: &Origin) -> Result<TokenResponse> {
     let credentials = credentials.checked()?;
+    limits::of_account(app, Counter::LoginOfAccount, &credentials.email).await?;
     let mut tx = open(app, SystemTask::SignIn).await?;
     let found = tx.accounts().find_by_email(&credentials.email).await?;
     // Hashing takes a while, and no connection is held meanwhile.
@@ -95,11 +98,16 @@ pub async fn sign_in(app: &App, credentials: Credentials, origin: &Origin) -> Re
 }
 
 /// Exchanges a refresh token for its successor, once; for a short while the same successor again, so that two tabs
-/// do not sign each other out. Refuses with `REFRESH_TOKEN_INVALID`; with `REFRESH_TOKEN_REUSED` it also ends the
+/// do not sign each other out. Refuses with `RATE_LIMITED` and `REFRESH_TOKEN_INVALID`; with `REFRESH_TOKEN_REUSED` it also ends the
 /// session, since somebody else may hold the token.
 pub async fn refresh(app: &App, token: &SecretString, origin: &Origin) -> Result<TokenResponse> {
     let invalid = || Error::Unauthenticated { code: Code::RefreshTokenInvalid, reason: None };
     let hash = hash_of(app, token);
+    let mut tx = open(app, SystemTask::Refresh).await?;
+    let family = tx.sessions().find_token(&hash).await?.ok_or_else(invalid)?.session_id;
+    // Counting may ask another server, and no connection is held meanwhile.
+    drop(tx);
+    limits::of_family(app, family).await?;
     let now = app.clock.now();
     let mut tx = open(app, SystemTask::Refresh).await?;
     let mut token = tx.sessions().find_token(&hash).await?.ok_or_else(invalid)?;

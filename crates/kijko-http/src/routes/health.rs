@@ -4,8 +4,10 @@ use axum::Json as Body;
 use axum::extract::State;
 use axum::http::StatusCode;
 use kijko_core::App;
-use kijko_core::services::health::{self, DatabaseHealth, Info, Liveness, Readiness};
+use kijko_core::services::health::{self, DatabaseHealth, Info, Liveness, Readiness, RedisHealth, SecretsHealth};
 use serde::Serialize;
+
+use crate::problem::Reply;
 
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct Root {
@@ -49,6 +51,22 @@ pub async fn database(State(app): State<App>) -> (StatusCode, Body<DatabaseHealt
     (status(health.status), Body(health))
 }
 
+/// Redis alone: 503 when one is configured and does not answer, though the service goes on without it
+#[utoipa::path(get, path = "/healthz/redis", tag = "health", security(()),
+    responses((status = 200, body = RedisHealth), (status = 503, body = RedisHealth)))]
+pub async fn redis(State(app): State<App>) -> (StatusCode, Body<RedisHealth>) {
+    let health = health::redis(&app).await;
+    (status(health.status), Body(health))
+}
+
+/// The secrets alone: whether they could be read again. Names, never values
+#[utoipa::path(get, path = "/healthz/vault", tag = "health", security(()),
+    responses((status = 200, body = SecretsHealth), (status = 503, body = SecretsHealth)))]
+pub async fn secrets(State(app): State<App>) -> Reply<(StatusCode, Body<SecretsHealth>)> {
+    let health = health::secrets(&app).await?;
+    Ok((status(health.status), Body(health)))
+}
+
 /// Which version this is, and what is switched on
 #[utoipa::path(get, path = "/info", tag = "health", security(()), responses((status = 200, body = Info)))]
 pub async fn info(State(app): State<App>) -> Body<Info> {
@@ -56,5 +74,5 @@ pub async fn info(State(app): State<App>) -> Body<Info> {
 }
 
 fn status(health: &str) -> StatusCode {
-    if health == "healthy" { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
+    if health == "unhealthy" { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK }
 }
