@@ -132,14 +132,20 @@ CREATE POLICY refresh_tokens_system_update ON refresh_tokens FOR UPDATE TO kijko
 GRANT SELECT, INSERT ON refresh_tokens TO kijko_system;
 GRANT UPDATE (rotated_at, replaced_by) ON refresh_tokens TO kijko_system;
 
--- The key pairs that sign access tokens, encrypted with the installation's master key.
+-- The key pairs that sign access tokens, encrypted with the installation's master key. One signs; one that was retired
+-- goes on verifying until the last token that it signed has expired.
 CREATE TABLE signing_keys (
     id          uuid        NOT NULL,
     algorithm   text        NOT NULL,
     encrypted   bytea       NOT NULL,
     created_at  timestamptz NOT NULL,
     retired_at  timestamptz,
+    -- Until when a retired key still verifies.
+    published_until timestamptz,
+    -- Who made it and why, where it was not the first start.
+    note        text,
     CONSTRAINT signing_keys_pkey PRIMARY KEY (id),
+    CONSTRAINT signing_keys_retirement_check CHECK ((retired_at IS NULL) = (published_until IS NULL)),
     CONSTRAINT signing_keys_algorithm_check CHECK (algorithm = 'RS256')
 );
 -- At most one key signs; two first starts at once cannot both create it.
@@ -148,4 +154,7 @@ ALTER TABLE signing_keys ENABLE ROW LEVEL SECURITY;
 ALTER TABLE signing_keys FORCE ROW LEVEL SECURITY;
 CREATE POLICY signing_keys_system_select ON signing_keys FOR SELECT TO kijko_system USING (true);
 CREATE POLICY signing_keys_system_insert ON signing_keys FOR INSERT TO kijko_system WITH CHECK (true);
-GRANT SELECT, INSERT ON signing_keys TO kijko_system;
+CREATE POLICY signing_keys_system_update ON signing_keys FOR UPDATE TO kijko_system USING (true) WITH CHECK (true);
+CREATE POLICY signing_keys_system_delete ON signing_keys FOR DELETE TO kijko_system USING (true);
+GRANT SELECT, INSERT, DELETE ON signing_keys TO kijko_system;
+GRANT UPDATE (retired_at, published_until) ON signing_keys TO kijko_system;

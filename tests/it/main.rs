@@ -24,4 +24,5 @@ mod openapi;
 mod processes;
 mod runs;
 mod schema;
+mod signing_keys;
 mod skills;

@@ -131,8 +131,15 @@ pub const TABLES: [Table; 18] = [
         key: "id",
         whose: Whose::Nobody,
         rows: &["first"],
-        row: &[("id", "{id}"), ("algorithm", "'RS256'"), ("encrypted", "''"), MADE, ("retired_at", "now()")],
-        change: "encrypted = 'changed'",
+        row: &[
+            ("id", "{id}"),
+            ("algorithm", "'RS256'"),
+            ("encrypted", "''"),
+            MADE,
+            ("retired_at", "now()"),
+            ("published_until", "now()"),
+        ],
+        change: "published_until = 'infinity'",
     },
     Table {
         name: "audit_logs",

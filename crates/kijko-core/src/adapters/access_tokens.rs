@@ -1,11 +1,12 @@
 //! RS256 access tokens, signed by a key pair of this installation. No other algorithm exists here.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use aws_lc_rs::encoding::AsDer;
 use aws_lc_rs::rsa::{KeyPair, KeySize};
 use jsonwebtoken::jwk::{Jwk, KeyOperations, PublicKeyUse, ThumbprintHash};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, decode_header, encode};
+use secrecy::{ExposeSecret, SecretString};
 
 use super::sealing::{MasterKey, sha256};
 use crate::domain::sessions::{AUDIENCE, Claims};
@@ -20,25 +21,22 @@ const LEEWAY: i64 = 30;
 const MAX_LENGTH: usize = 8 * 1024;
 
 pub(crate) struct JwtAccessTokens {
-    kid: String,
-    signing: EncodingKey,
-    verifying: DecodingKey,
-    jwk: Jwk,
+    /// The first one signs. Replaced as a whole, since keys are rotated while requests run.
+    keys: RwLock<Arc<[Key]>>,
     validation: Validation,
     issuer: String,
     master: Arc<MasterKey>,
 }
 
-/// A new 2048-bit RSA key pair, PKCS #8 in PEM.
-pub(crate) fn generate_pem() -> Result<String> {
-    let failed = |_| Error::internal("generating a signing key", "the generator refused");
-    let pair = KeyPair::generate(KeySize::Rsa2048).map_err(failed)?;
-    let der = pair.as_der().map_err(failed)?;
-    Ok(pem::encode(&pem::Pem::new("PRIVATE KEY", der.as_ref())))
+struct Key {
+    kid: String,
+    signing: EncodingKey,
+    verifying: DecodingKey,
+    jwk: Jwk,
 }
 
-impl JwtAccessTokens {
-    pub(crate) fn new(pem: &str, issuer: String, master: Arc<MasterKey>) -> Result<Self> {
+impl Key {
+    fn from_pem(pem: &str) -> Result<Self> {
         let failed = |e| Error::internal("reading the signing key", e);
         let signing = EncodingKey::from_rsa_pem(pem.as_bytes()).map_err(failed)?;
         let mut jwk = Jwk::from_encoding_key(&signing, Algorithm::RS256).map_err(failed)?;
@@ -47,6 +45,13 @@ impl JwtAccessTokens {
         jwk.common.public_key_use = Some(PublicKeyUse::Signature);
         jwk.common.key_operations = Some(vec![KeyOperations::Verify]);
         let verifying = DecodingKey::from_jwk(&jwk).map_err(failed)?;
+        Ok(Self { kid, signing, verifying, jwk })
+    }
+}
+
+impl JwtAccessTokens {
+    /// Without keys yet.
+    pub(crate) fn new(issuer: String, master: Arc<MasterKey>) -> Self {
         let mut validation = Validation::new(Algorithm::RS256);
         validation.set_audience(&[AUDIENCE]);
         validation.set_issuer(&[&issuer]);
@@ -54,7 +59,11 @@ impl JwtAccessTokens {
         // Times are compared below, with our own clock.
         validation.validate_exp = false;
         validation.validate_nbf = false;
-        Ok(Self { kid, signing, verifying, jwk, validation, issuer, master })
+        Self { keys: RwLock::new(Arc::new([])), validation, issuer, master }
+    }
+
+    fn keys(&self) -> Arc<[Key]> {
+        self.keys.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn claims(&self, token: &str) -> Result<Claims, AuthReason> {
@@ -62,10 +71,12 @@ impl JwtAccessTokens {
             return Err(AuthReason::Malformed);
         }
         let header = decode_header(token).map_err(|_| AuthReason::Malformed)?;
-        if header.alg != Algorithm::RS256 || header.kid.as_deref() != Some(&self.kid) {
+        if header.alg != Algorithm::RS256 {
             return Err(AuthReason::Invalid);
         }
-        let claims: Claims = decode(token, &self.verifying, &self.validation).map_err(|_| AuthReason::Invalid)?.claims;
+        let keys = self.keys();
+        let key = keys.iter().find(|key| header.kid.as_deref() == Some(&key.kid)).ok_or(AuthReason::Invalid)?;
+        let claims: Claims = decode(token, &key.verifying, &self.validation).map_err(|_| AuthReason::Invalid)?.claims;
         Ok(claims)
     }
 }
@@ -75,9 +86,24 @@ impl AccessTokens for JwtAccessTokens {
         &self.issuer
     }
 
+    fn generate_key(&self) -> Result<SecretString> {
+        let failed = |_| Error::internal("generating a signing key", "the generator refused");
+        let pair = KeyPair::generate(KeySize::Rsa2048).map_err(failed)?;
+        let der = pair.as_der().map_err(failed)?;
+        Ok(pem::encode(&pem::Pem::new("PRIVATE KEY", der.as_ref())).into())
+    }
+
+    fn use_keys(&self, pems: &[SecretString]) -> Result<()> {
+        let keys: Arc<[Key]> = pems.iter().map(|pem| Key::from_pem(pem.expose_secret())).collect::<Result<_>>()?;
+        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
+        Ok(())
+    }
+
     fn sign(&self, claims: &Claims) -> Result<String> {
-        let header = Header { kid: Some(self.kid.clone()), ..Header::new(Algorithm::RS256) };
-        encode(&header, claims, &self.signing).map_err(|e| Error::internal("signing a token", e))
+        let keys = self.keys();
+        let key = keys.first().ok_or_else(|| Error::internal("signing a token", "there is no key"))?;
+        let header = Header { kid: Some(key.kid.clone()), ..Header::new(Algorithm::RS256) };
+        encode(&header, claims, &key.signing).map_err(|e| Error::internal("signing a token", e))
     }
 
     fn verify(&self, token: &str, now: Timestamp) -> Result<Claims, AuthReason> {
@@ -94,8 +120,15 @@ impl AccessTokens for JwtAccessTokens {
         if not_yet { Err(AuthReason::Invalid) } else { Ok(claims) }
     }
 
+    fn names_unknown_key(&self, token: &str) -> bool {
+        let header = (token.len() <= MAX_LENGTH).then(|| decode_header(token).ok()).flatten();
+        let kid = header.filter(|header| header.alg == Algorithm::RS256).and_then(|header| header.kid);
+        kid.is_some_and(|kid| self.keys().iter().all(|key| key.kid != kid))
+    }
+
     fn jwks(&self) -> serde_json::Value {
-        serde_json::json!({ "keys": [self.jwk] })
+        let keys = self.keys();
+        serde_json::json!({ "keys": keys.iter().map(|key| &key.jwk).collect::<Vec<_>>() })
     }
 
     fn sha256(&self, bytes: &[u8]) -> [u8; 32] {

@@ -9,7 +9,7 @@ use std::time::Instant;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Mutex;
 
-use crate::adapters::access_tokens::{self, JwtAccessTokens};
+use crate::adapters::access_tokens::JwtAccessTokens;
 use crate::adapters::jobs::GraphileEngine;
 use crate::adapters::models::anthropic::AnthropicProvider;
 use crate::adapters::models::offline::OfflineProvider;
@@ -22,9 +22,8 @@ use crate::adapters::rate_limits::{LocalLimits, RedisLimits};
 use crate::adapters::sealing::{self, MasterKey, Sealing};
 use crate::adapters::system::{SystemClock, SystemRandom};
 use crate::config::{Config, Environment};
-use crate::domain::ids::SigningKeyId;
 use crate::domain::models::{Catalogue, Provider};
-use crate::error::Error;
+use crate::ports::Store;
 use crate::ports::clock::{Clock, Random};
 use crate::ports::events::Events;
 use crate::ports::identity::{AccessTokens, Passwords};
@@ -32,9 +31,9 @@ use crate::ports::jobs::JobEngine;
 use crate::ports::models::{ModelProvider, Models};
 use crate::ports::rate_limits::RateLimits;
 use crate::ports::secrets::Secrets;
-use crate::ports::{Store, SystemTask};
 use crate::services::api_keys::{self, KeyUses};
 use crate::services::identity::Identities;
+use crate::services::signing_keys::{self, Keyring, LastLook};
 
 pub mod operations;
 mod start_error;
@@ -59,6 +58,7 @@ pub struct Ports {
     pub(crate) random: Arc<dyn Random>,
     pub(crate) identities: Arc<Identities>,
     pub(crate) key_uses: KeyUses,
+    pub(crate) last_look_at_keys: LastLook,
     pub(crate) config: Arc<Config>,
     pub(crate) started: Instant,
     draining: AtomicBool,
@@ -90,11 +90,9 @@ impl App {
             return Err(StartError::BypassesPolicies);
         }
         let master = Arc::new(master_key(&config, &*random)?);
-        let pem = signing_key(&config, &master, &store, &*clock, &*random).await?;
+        let tokens = access_tokens(&config, &master, &store, &*clock, random.clone()).await?;
         let pepper = config.identity.api_key_pepper.as_ref().map(|pepper| pepper.expose_secret().as_bytes());
-        let secrets = Sealing::new(master.clone(), pepper, random.clone());
-        let tokens = JwtAccessTokens::new(&pem, config.http.public_url.clone(), master)
-            .map_err(|e| StartError::secret("JWT_SIGNING_KEY", e))?;
+        let secrets = Sealing::new(master, pepper, random.clone());
         let events = Arc::new(PgEvents::listen(store.system_pool().clone()));
         let jobs = GraphileEngine::new(database.system, config.runs.concurrency, config.http.shutdown_grace);
         let identities = Arc::new(Identities::new(config.identity.access_token_ttl));
@@ -112,12 +110,14 @@ impl App {
             random,
             identities,
             key_uses: KeyUses::default(),
+            last_look_at_keys: LastLook::default(),
             config: Arc::new(config),
             started: Instant::now(),
             draining: AtomicBool::new(false),
             embedded: Mutex::new(database.embedded),
         }));
         tokio::spawn(api_keys::record_use_regularly(Arc::downgrade(&app.0)));
+        tokio::spawn(signing_keys::follow(Arc::downgrade(&app.0), app.events.subscribe()));
         Ok(app)
     }
 
@@ -190,38 +190,25 @@ fn local_secret(path: &std::path::Path, make: impl FnOnce() -> String) -> std::i
     Ok(std::fs::read_to_string(path)?.into())
 }
 
-/// From the setting, or generated on the first start and kept encrypted in the database.
-async fn signing_key(
+/// What signs access tokens, with its keys: from the settings, or generated on the first start and kept encrypted in
+/// the database.
+async fn access_tokens(
     config: &Config,
-    master: &MasterKey,
+    master: &Arc<MasterKey>,
     store: &dyn Store,
     clock: &dyn Clock,
-    random: &dyn Random,
-) -> Result<String, StartError> {
-    if let Some(pem) = &config.identity.signing_key {
-        return Ok(pem.expose_secret().to_owned());
-    }
-    let row = |id: SigningKeyId| format!("signing_keys/{id}");
-    let made = async {
-        let mut tx = store.system(SystemTask::LoadSigningKeys).await?;
-        if let Some((id, sealed)) = tx.signing_keys().active().await? {
-            return Ok((id, sealed));
-        }
-        drop(tx);
-        let id = SigningKeyId(random.uuid());
-        let sealed = master.seal(access_tokens::generate_pem()?.as_bytes(), &row(id), random)?;
-        let mut tx = store.system(SystemTask::LoadSigningKeys).await?;
-        tx.signing_keys().insert(id, &sealed, clock.now()).await?;
-        // Another process may have been first; its key is the one.
-        let active = tx.signing_keys().active().await?;
-        tx.commit().await?;
-        active.ok_or_else(|| Error::internal("making a signing key", "it is not there after it was written"))
-    };
-    let (id, sealed) = made.await.map_err(StartError::database)?;
-    let opened = master.open(&sealed, &row(id)).and_then(|pem| String::from_utf8(pem).ok());
-    opened.ok_or_else(|| {
+    random: Arc<dyn Random>,
+) -> Result<JwtAccessTokens, StartError> {
+    let tokens = JwtAccessTokens::new(config.http.public_url.clone(), master.clone());
+    let secrets = Sealing::new(master.clone(), None, random.clone());
+    let keyring =
+        Keyring { config: &config.identity, store, secrets: &secrets, tokens: &tokens, clock, random: &*random };
+    let loaded = keyring.load().await.map_err(StartError::database)?;
+    let pems = loaded.ok_or_else(|| {
         StartError::secret("ENCRYPTION_KEY", "does not open the signing key in the database; it was made with another")
-    })
+    })?;
+    tokens.use_keys(&pems).map_err(|e| StartError::secret("JWT_SIGNING_KEY", e))?;
+    Ok(tokens)
 }
 
 /// Counted by Redis for all processes where there is one, else by this process alone.

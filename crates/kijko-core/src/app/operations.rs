@@ -1,5 +1,7 @@
 //! What an administrator does to an installation that may not be able to start.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
 use super::StartError;
@@ -116,7 +118,8 @@ async fn diagnose_database(config: &Config, database: &Database, key: Option<Mas
         Err(error) => Finding::bad("roles", StartError::database(error)),
     });
     if let Some(key) = key {
-        let made = super::signing_key(config, &key, &store, &SystemClock, &SystemRandom).await;
+        let random = Arc::new(SystemRandom);
+        let made = super::access_tokens(config, &Arc::new(key), &store, &SystemClock, random).await;
         findings.push(Finding::of("signing key", made.map(|_| "usable".to_owned())));
     }
     store.close().await;

@@ -128,6 +128,8 @@ pub struct IdentityConfig {
     pub signup_enabled: bool,
     /// RSA key in PEM; generated and kept encrypted in the database when absent.
     pub signing_key: Option<SecretString>,
+    /// The one before it, which still verifies.
+    pub signing_key_previous: Option<SecretString>,
     /// 32 bytes in base64; generated in the data directory in `local`.
     pub encryption_key: Option<SecretString>,
     /// The key of the hashes that are stored of API keys and links; derived from the encryption key in `local`.
@@ -216,6 +218,7 @@ impl Config {
             identity: IdentityConfig {
                 signup_enabled: s.parsed("SIGNUP_ENABLED", "true"),
                 signing_key: s.secret("JWT_SIGNING_KEY"),
+                signing_key_previous: s.secret("JWT_SIGNING_KEY_PREVIOUS"),
                 encryption_key: s.secret("ENCRYPTION_KEY"),
                 api_key_pepper: s.secret("API_KEY_PEPPER"),
                 access_token_ttl: s.seconds("ACCESS_TOKEN_TTL_SECS", "1800"),
@@ -263,6 +266,11 @@ impl Config {
         let local = self.environment == Environment::Local;
         s.refuse(!local && self.database.url.is_none(), "DATABASE_URL", "is required outside local");
         s.refuse(!local && self.identity.encryption_key.is_none(), "ENCRYPTION_KEY", "is required outside local");
+        s.refuse(
+            self.identity.signing_key_previous.is_some() && self.identity.signing_key.is_none(),
+            "JWT_SIGNING_KEY_PREVIOUS",
+            "needs JWT_SIGNING_KEY, the key that signs now",
+        );
         let pepper = self.identity.api_key_pepper.as_ref().map(secrecy::ExposeSecret::expose_secret);
         s.refuse(!local && pepper.is_none(), "API_KEY_PEPPER", "is required outside local");
         s.refuse(pepper.is_some_and(|p| p.len() < 32), "API_KEY_PEPPER", "must have at least 32 characters");

@@ -13,6 +13,8 @@ pub enum Event {
     ApiKeyRevoked { api_key_id: ApiKeyId },
     /// What is remembered of this person (role, membership, whether they are disabled) is no longer so.
     UserChanged { user_id: UserId },
+    /// Other keys sign or verify access tokens than before.
+    SigningKeysChanged,
     /// Somebody other than its worker ended this run; the worker drops the call.
     ExecutionEnded { execution_id: ExecutionId },
 }

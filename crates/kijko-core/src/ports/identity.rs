@@ -30,6 +30,12 @@ pub trait AccessTokens: Send + Sync {
     /// Our own origin, as the tokens name it.
     fn issuer(&self) -> &str;
 
+    /// A new key pair, in PEM.
+    fn generate_key(&self) -> Result<SecretString>;
+
+    /// From now on the first of these signs, and all of them verify.
+    fn use_keys(&self, pems: &[SecretString]) -> Result<()>;
+
     fn sign(&self, claims: &Claims) -> Result<String>;
 
     /// Everything but whether the session still stands. Says why a token is refused.
@@ -37,6 +43,9 @@ pub trait AccessTokens: Send + Sync {
 
     /// The same for a token that may have expired, which is enough to sign out with.
     fn verify_expired(&self, token: &str, now: Timestamp) -> Result<Claims, AuthReason>;
+
+    /// Whether the token names a key that is not among ours: perhaps one that another process began to sign with.
+    fn names_unknown_key(&self, token: &str) -> bool;
 
     /// The public keys, as a JSON Web Key Set.
     fn jwks(&self) -> serde_json::Value;
@@ -50,8 +59,23 @@ pub trait AccessTokens: Send + Sync {
 /// Key pairs, encrypted.
 #[async_trait]
 pub trait SigningKeyRepo: Send {
-    async fn active(&mut self) -> Result<Option<(SigningKeyId, Vec<u8>)>>;
+    /// The one that signs first, then those that still verify.
+    async fn published(&mut self, now: Timestamp) -> Result<Vec<StoredSigningKey>>;
 
     /// False when another process was first.
-    async fn insert(&mut self, id: SigningKeyId, encrypted: &[u8], now: Timestamp) -> Result<bool>;
+    async fn insert(&mut self, key: &StoredSigningKey, note: Option<&str>, now: Timestamp) -> Result<bool>;
+
+    /// The one that signs no longer does; it and those before it verify until then at most.
+    async fn retire(&mut self, now: Timestamp, published_until: Timestamp) -> Result<()>;
+
+    /// Those that no longer verify.
+    async fn delete_unpublished(&mut self, now: Timestamp) -> Result<()>;
+}
+
+#[derive(Clone, Debug)]
+pub struct StoredSigningKey {
+    pub id: SigningKeyId,
+    pub encrypted: Vec<u8>,
+    /// None for the one that signs.
+    pub published_until: Option<Timestamp>,
 }

@@ -83,6 +83,7 @@ pub enum SystemTask {
     SignOut,
     Authenticate,
     LoadSigningKeys,
+    RotateSigningKeys,
     SweepExecutions,
     ManageApiKeys,
     RecordKeyUse,

@@ -20,7 +20,7 @@ use crate::domain::time::Timestamp;
 use crate::error::{AuthReason, Code, Error, Result};
 use crate::ports::SystemTask;
 use crate::ports::events::Heard;
-use crate::services::api_keys;
+use crate::services::{api_keys, signing_keys};
 
 /// How long an identity may be believed without asking the database again. What ends it is announced, and then
 /// effective at once; this bounds what was not announced.
@@ -81,6 +81,19 @@ impl Identity {
     }
 }
 
+/// Whoever runs this installation, with `kijko`, and why they do what they do.
+#[derive(Clone, Debug)]
+pub struct Operator {
+    pub name: String,
+    pub reason: String,
+}
+
+impl std::fmt::Display for Operator {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.name, self.reason)
+    }
+}
+
 /// The context of work that the person began earlier, such as a run of their skill.
 pub(crate) fn for_job(organization: OrganizationId, user: UserId) -> TenantContext {
     TenantContext::new(organization, user, Actor::Job, String::new())
@@ -122,7 +135,7 @@ impl Identities {
                     Ok(Heard::Event(event)) => identities.hear(&event),
                     // Nobody is forgotten: should the database be away, who was known stays known.
                     Ok(Heard::Lost) | Err(broadcast::error::RecvError::Lagged(_)) => {
-                        identities.missed.store(identities.next_moment(), Ordering::Release);
+                        identities.forget_all();
                     }
                     Err(broadcast::error::RecvError::Closed) => return,
                 }
@@ -135,7 +148,7 @@ impl Identities {
             Event::SessionRevoked { session_id } => self.end(Credential::Session(*session_id)),
             Event::ApiKeyRevoked { api_key_id } => self.end(Credential::ApiKey(*api_key_id)),
             Event::UserChanged { user_id } => self.forget(*user_id),
-            Event::ExecutionEnded { .. } => {}
+            Event::ExecutionEnded { .. } | Event::SigningKeysChanged => {}
         }
     }
 
@@ -147,6 +160,11 @@ impl Identities {
     /// Looks this person up again before believing anything of them. Say so to the other processes with an event.
     pub(crate) fn forget(&self, user: UserId) {
         self.changed.insert(user, self.next_moment());
+    }
+
+    /// Looks everybody up again before believing anything of them.
+    pub(crate) fn forget_all(&self) {
+        self.missed.store(self.next_moment(), Ordering::Release);
     }
 
     fn next_moment(&self) -> u64 {
@@ -232,7 +250,7 @@ async fn look_up(app: &App, token: &str, now: Timestamp) -> Result<Identity> {
     if looks_like_a_key(token) {
         return look_up_key(app, token, now).await;
     }
-    let claims = app.tokens.verify(token, now).map_err(Error::unauthenticated)?;
+    let claims = signing_keys::verify(app, token, now).await?;
     refuse_ended(app, Credential::Session(claims.sid))?;
     look_up_session(app, &claims, now).await
 }

@@ -10,5 +10,6 @@ pub mod identity;
 pub mod limits;
 pub(crate) mod runs;
 pub mod sessions;
+pub mod signing_keys;
 pub mod skills;
 pub mod worker;
