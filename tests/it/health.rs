@@ -89,6 +89,8 @@ async fn a_server_needs_no_more_than_its_login_role() {
     let url = cluster::url("kijko_app", &database);
     let key = ("ENCRYPTION_KEY", "a2lqa28gdGVzdHMgdXNlIHRoaXMga2V5IDEyMzQ1Njc=");
     let config = kijko_core::Config::from_values(&[("DATABASE_URL", &url), key]).unwrap();
-    let app = kijko_core::testing::connect(config, FixedClock::starting_now()).await.expect("it starts");
+    let app = kijko_core::testing::connect(config, FixedClock::starting_now(), std::sync::Arc::default())
+        .await
+        .expect("it starts");
     app.close().await;
 }

@@ -20,6 +20,8 @@ mod health;
 mod isolation;
 mod layers;
 mod limits;
+mod links;
+mod mail;
 mod openapi;
 mod processes;
 mod runs;

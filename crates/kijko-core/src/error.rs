@@ -54,6 +54,7 @@ codes! {
     InvitationExists "INVITATION_EXISTS" "They were invited already",
     InvitationExpired "INVITATION_EXPIRED" "The invitation has expired",
     LastOwner "LAST_OWNER" "An organisation cannot be without an owner",
+    LinkInvalid "LINK_INVALID" "The link is not valid, or no longer",
     MethodNotAllowed "METHOD_NOT_ALLOWED" "This method is not allowed here",
     ModelNotSupported "MODEL_NOT_SUPPORTED" "No provider serves this model",
     NoAvailableSeats "NO_AVAILABLE_SEATS" "The plan has no seat left",

@@ -1,17 +1,22 @@
-//! For tests only: a clock that can be moved, and a door to the embedded server. There is no second store.
+//! For tests only: a clock that can be moved, a mailbox that can be read, and a door to the embedded server. There is
+//! no second store.
 
 use std::sync::Arc;
 use std::sync::Mutex;
 
+use async_trait::async_trait;
 use chrono::TimeDelta;
 
 use crate::adapters::postgres::PgStore;
 pub use crate::adapters::postgres::embedded::{EmbeddedError, EmbeddedOptions, EmbeddedPostgres, default_data_dir};
-use crate::app::{App, StartError};
-use crate::config::Config;
+use crate::app::{self, App, StartError};
+use crate::config::{Config, MailProvider};
+use crate::domain::ids::MailId;
+pub use crate::domain::mails::Mail;
 use crate::domain::time::{Timestamp, storable};
 use crate::error::Result;
 use crate::ports::clock::Clock;
+use crate::ports::mails::{MailError, Mailer};
 use crate::ports::{Store, SystemTask};
 
 /// Stands still until it is moved.
@@ -39,9 +44,31 @@ impl Clock for FixedClock {
     }
 }
 
-/// An `App` whose time is in the test's hands.
-pub async fn connect(config: Config, clock: Arc<FixedClock>) -> std::result::Result<App, StartError> {
-    App::connect_with(config, clock).await
+/// What was sent, in order; stands in for the log.
+#[derive(Default)]
+pub struct SentMails(Mutex<Vec<Mail>>);
+
+impl SentMails {
+    pub fn all(&self) -> Vec<Mail> {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+}
+
+#[async_trait]
+impl Mailer for SentMails {
+    async fn send(&self, _: MailId, mail: &Mail) -> Result<(), MailError> {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(mail.clone());
+        Ok(())
+    }
+}
+
+/// An `App` whose time is in the test's hands, and whose mail too unless the settings name a server.
+pub async fn connect(config: Config, clock: Arc<FixedClock>, mails: Arc<SentMails>) -> Result<App, StartError> {
+    let mailer: Arc<dyn Mailer> = match config.mail.provider {
+        MailProvider::Log => mails,
+        MailProvider::Smtp => app::mailer(&config)?,
+    };
+    App::connect_with(config, clock, mailer).await
 }
 
 /// A unit of work that asks nothing, on a pool whose connections the test prepared.

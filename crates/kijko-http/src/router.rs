@@ -9,7 +9,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::problem::Problem;
-use crate::routes::{api_keys, auth, docs, executions, health, skills, well_known};
+use crate::routes::{api_keys, auth, docs, executions, health, links, skills, well_known};
 use crate::{middleware, openapi};
 
 /// Routes that need no credential; everything else does. Logout finds out by itself who is leaving, since it also
@@ -29,6 +29,7 @@ pub const PUBLIC: &[(&str, &str)] = &[
     ("POST", "/api/v1/auth/login"),
     ("POST", "/api/v1/auth/refresh"),
     ("POST", "/api/v1/auth/logout"),
+    ("POST", "/api/v1/auth/email/verify"),
 ];
 
 #[rustfmt::skip]
@@ -49,6 +50,7 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(auth::login))                                      // POST /api/v1/auth/login
         .routes(routes!(auth::refresh))                                    // POST /api/v1/auth/refresh
         .routes(routes!(auth::logout))                                     // POST /api/v1/auth/logout
+        .routes(routes!(links::verify_email))                              // POST /api/v1/auth/email/verify
         .routes(routes!(auth::me))                                         // GET /api/v1/auth/me
 
         .routes(routes!(api_keys::list, api_keys::create))                 // GET POST /api/v1/security/api-keys

@@ -228,7 +228,7 @@ async fn check_runs(app: &Installation) {
                   WHERE j.key = app.execution_job_key(e.organization_id, e.id))";
     let without = format!("skill_executions e WHERE {jobs} <> 1");
     assert_eq!(app.count(&without).await, 0, "a run and its job must be written together");
-    let orphans = "graphile_worker._private_jobs j WHERE NOT EXISTS (
+    let orphans = "graphile_worker._private_jobs j WHERE j.payload ->> 'kind' = 'run_execution' AND NOT EXISTS (
                        SELECT FROM skill_executions e WHERE j.key = app.execution_job_key(e.organization_id, e.id))";
     assert_eq!(app.count(orphans).await, 0, "a job without its run");
     let foreign = "skill_executions e JOIN skills s ON s.id = e.skill_id

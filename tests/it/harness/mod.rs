@@ -7,12 +7,13 @@ use std::sync::Arc;
 
 use axum::Router;
 use chrono::TimeDelta;
-use kijko_core::testing::{self, FixedClock};
+use kijko_core::testing::{self, FixedClock, Mail, SentMails};
 use kijko_core::{App, Config};
 use serde_json::{Value, json};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 
 pub mod cluster;
+pub mod peers;
 mod people;
 pub mod provider;
 pub mod redis;
@@ -23,6 +24,7 @@ use provider::{API_KEY, Provider};
 pub struct Installation {
     pub app: App,
     pub clock: Arc<FixedClock>,
+    mails: Arc<SentMails>,
     /// Sees everything; for looking behind the curtain.
     pub superuser: PgPool,
     pub database: String,
@@ -58,11 +60,13 @@ impl Installation {
 
     async fn on(database: String, settings: &[(&str, &str)]) -> Self {
         let clock = FixedClock::starting_now();
-        let app = testing::connect(config(&database, settings), clock.clone()).await.expect("the installation starts");
+        let mails = Arc::default();
+        let app = testing::connect(config(&database, settings), clock.clone(), Arc::clone(&mails)).await;
+        let app = app.expect("the installation starts");
         let options = cluster::options("postgres", &database);
         let superuser = PgPoolOptions::new().max_connections(2).connect_lazy_with(options);
         let router = kijko_http::router(&app);
-        Self { app, clock, superuser, database, router, jobs_may_be_left: false }
+        Self { app, clock, mails, superuser, database, router, jobs_may_be_left: false }
     }
 
     /// For tests about jobs that are not run.
@@ -77,6 +81,18 @@ impl Installation {
     /// Runs every job that is ready, and sweeps before.
     pub async fn run_jobs(&self) {
         kijko_core::services::worker::run_ready(&self.app).await.expect("the jobs run");
+    }
+
+    /// The mails that went to this address, oldest first, after running the jobs that send them.
+    pub async fn mails_to(&self, email: &str) -> Vec<Mail> {
+        self.run_jobs().await;
+        self.mails.all().into_iter().filter(|mail| mail.to == email).collect()
+    }
+
+    /// The token in the link of the last mail to this address.
+    pub async fn mailed_token(&self, email: &str) -> String {
+        let mails = self.mails_to(email).await;
+        token_in(&mails.last().unwrap_or_else(|| panic!("no mail went to {email}")).text)
     }
 
     /// How many rows a query counts, as the superuser.
@@ -139,6 +155,15 @@ impl Installation {
     }
 }
 
+/// The token of the one link in a mail.
+pub fn token_in(text: &str) -> String {
+    let link =
+        text.split_whitespace().find(|word| word.contains("?token=")).unwrap_or_else(|| panic!("no link: {text}"));
+    let token = link.split("token=").nth(1).expect("it has a token");
+    assert!(token.len() >= 43, "a token has at least 256 bits: {token}");
+    token.to_owned()
+}
+
 pub const PASSWORD: &str = "testpass123";
 
 pub fn config(database: &str, more: &[(&str, &str)]) -> Config {
@@ -162,6 +187,12 @@ pub fn settings(database: &str, more: &[(&str, &str)]) -> Vec<(String, String)> 
         // The tests of limits say otherwise, and production does not let go of them.
         ("RATE_LIMITS_ENABLED", if more.contains(&("KIJKO_ENV", "ai")) { "true" } else { "false" }),
     ];
+    if more.contains(&("KIJKO_ENV", "ai")) {
+        // Production wants a mail server and a front end; these are never called.
+        let elsewhere =
+            [("MAIL_PROVIDER", "smtp"), ("SMTP_URL", "smtps://127.0.0.1:9"), ("APP_URL", "https://app.kijko.nl")];
+        settings.extend(elsewhere);
+    }
     settings.extend_from_slice(more);
     settings.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
@@ -174,10 +205,14 @@ impl Drop for Installation {
         let options: PgConnectOptions = cluster::options("postgres", &self.database);
         let left: Vec<String> = cluster::block_on(async move {
             let pool = PgPoolOptions::new().max_connections(1).connect_lazy_with(options);
-            sqlx::query_scalar("SELECT payload::text FROM graphile_worker._private_jobs WHERE attempts < max_attempts")
-                .fetch_all(&pool)
-                .await
-                .expect("the jobs can be counted")
+            sqlx::query_scalar(
+                // Mails are a matter of course: nearly every test signs somebody up.
+                "SELECT payload::text FROM graphile_worker._private_jobs
+                  WHERE attempts < max_attempts AND payload ->> 'kind' <> 'send_mail'",
+            )
+            .fetch_all(&pool)
+            .await
+            .expect("the jobs can be counted")
         });
         assert!(
             left.is_empty(),

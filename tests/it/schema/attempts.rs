@@ -46,7 +46,7 @@ const ACTORS: [Actor; 9] = [
 ];
 
 /// The state machine, called on the execution of each owner that is in the right state. (name, state, call)
-pub const CALLS: [(&str, &str, &str); 6] = [
+pub const CALLS: [(&str, &str, &str); 8] = [
     ("app.claim_execution", "pending", "app.claim_execution({id}, now(), now())"),
     ("app.renew_execution", "running", "app.renew_execution({id}, now() + interval '1 minute')"),
     (
@@ -62,10 +62,13 @@ pub const CALLS: [(&str, &str, &str); 6] = [
     ),
     ("app.record_usage", "cancelled", "app.record_usage({id}, 1, 1, 1, 1, 'p', 'm', 1::smallint)"),
     ("app.enqueue_execution", "pending", "app.enqueue_execution({id})"),
+    // The id is that of a new mail, which nobody owns.
+    ("app.enqueue_mail", "pending", "app.enqueue_mail({id}, '', now())"),
+    ("app.enqueue_mail_job", "pending", "app.enqueue_mail_job({id})"),
 ];
 
 /// What the calls may change, beside which nothing of ours is in their reach.
-const CALLED_ON: [&str; 3] = ["skill_executions", "skills", "graphile_worker._private_jobs"];
+const CALLED_ON: [&str; 4] = ["skill_executions", "skills", "mail_outbox", "graphile_worker._private_jobs"];
 
 /// One attempt, and what came of it for the rows of each owner.
 #[derive(Clone, PartialEq)]

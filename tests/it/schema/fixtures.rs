@@ -64,7 +64,7 @@ const ORGANIZATION: (&str, &str) = ("organization_id", "'{organization}'");
 const USER: (&str, &str) = ("user_id", "'{user}'");
 
 /// One entry per table, of ours and of the job engine.
-pub const TABLES: [Table; 18] = [
+pub const TABLES: [Table; 20] = [
     Table {
         name: "organizations",
         key: "id",
@@ -140,6 +140,22 @@ pub const TABLES: [Table; 18] = [
             ("published_until", "now()"),
         ],
         change: "published_until = 'infinity'",
+    },
+    Table {
+        name: "mail_outbox",
+        key: "id",
+        whose: Whose::Nobody,
+        rows: &["first"],
+        row: &[ORGANIZATION, ("id", "{id}"), ("sealed", "''"), MADE],
+        change: "attempts = 1",
+    },
+    Table {
+        name: "auth_tickets",
+        key: "id",
+        whose: Whose::Nobody,
+        rows: &["first"],
+        row: &[("id", "{id}"), ("kind", "'magic_link'"), ("secret_hash", "'{row}'"), ("sealed", "''"), MADE, LATER],
+        change: "used_at = now()",
     },
     Table {
         name: "audit_logs",

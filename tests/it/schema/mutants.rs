@@ -58,7 +58,7 @@ async fn policy_mutants_are_all_noticed_by_the_matrix() {
 
 /// Whether weakening `subject` can change attempts on `name`.
 fn reach(subject: &str, name: &str) -> bool {
-    let runs = ["skills", "skill_executions", "graphile_worker._private_jobs"];
+    let runs = ["skills", "skill_executions", "mail_outbox", "graphile_worker._private_jobs"];
     name == subject
         || (name.starts_with("app.") && (runs.contains(&subject) || name.split(',').next() == Some(subject)))
 }

@@ -6,12 +6,14 @@ use super::{OURS, catalogue, nothing, superuser, texts};
 use crate::harness::cluster;
 
 /// Every function of the schema `app`, and who may call it besides the owner.
-const FUNCTIONS: [(&str, &str); 9] = [
+const FUNCTIONS: [(&str, &str); 11] = [
     ("app.claim_execution", "kijko_tenant"),
     ("app.current_org", "kijko_tenant"),
     ("app.current_user_id", "kijko_tenant"),
     ("app.end_execution", "kijko_tenant"),
     ("app.enqueue_execution", "kijko_tenant"),
+    ("app.enqueue_mail", "kijko_tenant"),
+    ("app.enqueue_mail_job", "kijko_system"),
     ("app.execution_job_key", "kijko_system"),
     ("app.record_usage", "kijko_tenant"),
     ("app.refuse_change", ""),
@@ -180,6 +182,7 @@ async fn a_type_made_by_a_tenant_never_runs_code_as_the_owner() {
         ),
         format!("app.record_usage({execution}, 1, 1, 1, 1, 'p', 'm', 1::smallint)"),
         format!("app.enqueue_execution({execution})"),
+        format!("app.enqueue_mail({execution}, '', now())"),
     ];
     for call in calls {
         let mut trap = String::from("BEGIN; ") + &super::fixtures::become_ada("kijko_tenant");

@@ -3,17 +3,19 @@
 use super::{OURS, exactly, nothing};
 
 /// Foreign keys that do not begin with the organisation.
-const PLAIN_KEYS: [(&str, &str); 2] = [
+const PLAIN_KEYS: [(&str, &str); 3] = [
     ("organization_members_user_id_fkey", "a person belongs to no organisation; this table says to which they do"),
     ("refresh_tokens_session_id_fkey", "the token is looked up before an organisation is known"),
+    ("auth_tickets_user_id_fkey", "a link is sent to a person, whatever organisations they belong to"),
 ];
 
 /// Indexes of tenant tables that do not begin with the organisation.
-const OTHER_INDEXES: [(&str, &str); 5] = [
+const OTHER_INDEXES: [(&str, &str); 6] = [
     ("organization_members_user_id_idx", "signing in asks for the organisations of a person"),
     ("user_sessions_id_key", "a token names its session before an organisation is known"),
     ("api_keys_key_hash_key", "a key is looked up before an organisation is known"),
     ("idempotency_keys_created_at_idx", "what is old goes, of all organisations at once"),
+    ("mail_outbox_pkey", "the job that sends a mail looks at all organisations; tenants never look"),
     ("skill_executions_sweep_idx", "the sweep looks at all organisations at once"),
 ];
 

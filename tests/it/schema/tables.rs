@@ -5,11 +5,13 @@ use regex::Regex;
 use super::{OURS, catalogue, exactly, nothing};
 
 /// Tables that belong to no single organisation.
-const WITHOUT_ORGANIZATION: [(&str, &str); 4] = [
+const WITHOUT_ORGANIZATION: [(&str, &str); 6] = [
     ("organizations", "is the organisation; its id is what others call organization_id"),
     ("users", "a person may belong to several organisations; organization_members says to which"),
     ("refresh_tokens", "is looked up by its hash before an organisation is known; its session has one"),
     ("signing_keys", "belongs to the installation"),
+    ("mail_outbox", "a sign-up is mailed about before anybody is in an organisation; what tenants add names theirs"),
+    ("auth_tickets", "are looked up by their hash before an organisation is known"),
 ];
 
 enum Erasure {
@@ -22,13 +24,20 @@ enum Erasure {
 }
 
 /// What the archive of a person and the erasure of a person do with each table. (exported, on erasure, why)
-const PERSONAL_DATA: [(&str, bool, Erasure, &str); 11] = [
+const PERSONAL_DATA: [(&str, bool, Erasure, &str); 13] = [
     ("organizations", false, Erasure::Retain, "names no person; goes with its last member, as the contract says"),
     ("users", true, Erasure::Erase, "the profile, exported without the password hash"),
     ("organization_members", true, Erasure::Erase, "one's own memberships"),
     ("user_sessions", true, Erasure::Erase, "one's own sign-ins, with the browser's name"),
     ("refresh_tokens", false, Erasure::Erase, "secrets; they go with their session"),
     ("signing_keys", false, Erasure::Retain, "no personal data: keys of the installation"),
+    ("mail_outbox", false, Erasure::Retain, "sealed, and gone within hours: sent or given up"),
+    (
+        "auth_tickets",
+        true,
+        Erasure::Erase,
+        "which links one was sent and when, without their secrets; gone within days",
+    ),
     ("audit_logs", true, Erasure::Anonymise, "evidence for others: entries stay, the name of the actor goes"),
     ("api_keys", true, Erasure::Erase, "one's own keys, exported without their hashes"),
     (

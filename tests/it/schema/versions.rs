@@ -81,13 +81,15 @@ async fn a_database_of_another_schema_is_refused_with_what_to_do() {
     ];
     for (statement, expected) in table {
         let database = changed(statement).await;
-        let refusal = match testing::connect(config(&database, &[]), FixedClock::starting_now()).await {
-            Err(refusal) => refusal.to_string(),
-            Ok(app) => {
-                app.close().await;
-                panic!("a server starts on a database after: {statement}")
-            }
-        };
+        let refusal =
+            match testing::connect(config(&database, &[]), FixedClock::starting_now(), std::sync::Arc::default()).await
+            {
+                Err(refusal) => refusal.to_string(),
+                Ok(app) => {
+                    app.close().await;
+                    panic!("a server starts on a database after: {statement}")
+                }
+            };
         assert!(refusal.contains(expected), "after {statement}\n  expected: … {expected} …\n  refused with: {refusal}");
     }
 }

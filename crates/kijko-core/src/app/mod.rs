@@ -11,6 +11,7 @@ use tokio::sync::Mutex;
 
 use crate::adapters::access_tokens::JwtAccessTokens;
 use crate::adapters::jobs::GraphileEngine;
+use crate::adapters::mail::{LogMailer, SmtpMailer};
 use crate::adapters::models::anthropic::AnthropicProvider;
 use crate::adapters::models::offline::OfflineProvider;
 use crate::adapters::passwords::Argon2Passwords;
@@ -21,13 +22,14 @@ use crate::adapters::postgres::events::PgEvents;
 use crate::adapters::rate_limits::{LocalLimits, RedisLimits};
 use crate::adapters::sealing::{self, MasterKey, Sealing};
 use crate::adapters::system::{SystemClock, SystemRandom};
-use crate::config::{Config, Environment};
+use crate::config::{Config, Environment, MailProvider};
 use crate::domain::models::{Catalogue, Provider};
 use crate::ports::Store;
 use crate::ports::clock::{Clock, Random};
 use crate::ports::events::Events;
 use crate::ports::identity::{AccessTokens, Passwords};
 use crate::ports::jobs::JobEngine;
+use crate::ports::mails::Mailer;
 use crate::ports::models::{ModelProvider, Models};
 use crate::ports::rate_limits::RateLimits;
 use crate::ports::secrets::Secrets;
@@ -51,6 +53,7 @@ pub struct Ports {
     pub(crate) models: Models,
     pub(crate) passwords: Arc<dyn Passwords>,
     pub(crate) tokens: Arc<dyn AccessTokens>,
+    pub(crate) mailer: Arc<dyn Mailer>,
     pub(crate) secrets: Arc<dyn Secrets>,
     pub(crate) events: Arc<dyn Events>,
     pub(crate) limits: Arc<dyn RateLimits>,
@@ -77,10 +80,15 @@ impl App {
     /// Opens the database, checks that its schema is the one of this program, and wires everything.
     /// Only the embedded database is migrated here; any other must be up to date.
     pub async fn connect(config: Config) -> Result<Self, StartError> {
-        Self::connect_with(config, Arc::new(SystemClock)).await
+        let mailer = mailer(&config)?;
+        Self::connect_with(config, Arc::new(SystemClock), mailer).await
     }
 
-    pub(crate) async fn connect_with(config: Config, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
+    pub(crate) async fn connect_with(
+        config: Config,
+        clock: Arc<dyn Clock>,
+        mailer: Arc<dyn Mailer>,
+    ) -> Result<Self, StartError> {
         let random: Arc<dyn Random> = Arc::new(SystemRandom);
         let database = Database::open(&config.database).await?;
         database.ensure_current().await?;
@@ -104,6 +112,7 @@ impl App {
             jobs: Arc::new(jobs),
             passwords: Arc::new(Argon2Passwords::new(random.clone())),
             tokens: Arc::new(tokens),
+            mailer,
             secrets: Arc::new(secrets),
             events,
             clock,
@@ -156,6 +165,19 @@ impl App {
         {
             tracing::warn!(error = %error, "the embedded database did not stop as it should");
         }
+    }
+}
+
+/// Whoever sends mail, as the settings say.
+pub(crate) fn mailer(config: &Config) -> Result<Arc<dyn Mailer>, StartError> {
+    let mail = &config.mail;
+    match (mail.provider, &mail.smtp_url) {
+        (MailProvider::Smtp, Some(url)) => {
+            let mailer = SmtpMailer::new(url, &mail.from, mail.time_limit);
+            Ok(Arc::new(mailer.map_err(|problem| StartError::secret("SMTP_URL", problem))?))
+        }
+        (MailProvider::Smtp, None) => Err(StartError::secret("SMTP_URL", "is required when MAIL_PROVIDER is smtp")),
+        (MailProvider::Log, _) => Ok(Arc::new(LogMailer { shows_text: config.environment == Environment::Local })),
     }
 }
 

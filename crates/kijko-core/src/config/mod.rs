@@ -72,12 +72,33 @@ impl std::str::FromStr for LogFormat {
     }
 }
 
+/// How mail leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MailProvider {
+    /// Not at all: in `local` it is shown in the log, elsewhere dropped.
+    Log,
+    Smtp,
+}
+
+impl std::str::FromStr for MailProvider {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "log" => Ok(MailProvider::Log),
+            "smtp" => Ok(MailProvider::Smtp),
+            _ => Err("must be log or smtp".into()),
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 pub struct Config {
     pub environment: Environment,
     pub http: HttpConfig,
     pub database: DatabaseConfig,
     pub identity: IdentityConfig,
+    pub mail: MailConfig,
     pub models: ModelConfig,
     pub runs: RunConfig,
     pub limits: LimitConfig,
@@ -95,6 +116,8 @@ pub struct HttpConfig {
     pub port: u16,
     /// Our own origin; also the issuer of access tokens.
     pub public_url: String,
+    /// The front end's origin, where the links in mails lead.
+    pub app_url: String,
     /// Origins that browsers may call from, exactly.
     pub cors_origins: Vec<String>,
     /// Proxies whose word about the client's address counts.
@@ -138,6 +161,17 @@ pub struct IdentityConfig {
     pub refresh_token_ttl: Duration,
     /// For how long a rotated refresh token still yields the same successor.
     pub refresh_grace: Duration,
+}
+
+#[derive(Clone, Debug)]
+pub struct MailConfig {
+    pub provider: MailProvider,
+    /// The sender's address, bare or as `Name <address>`.
+    pub from: String,
+    /// With its credentials: `smtps://user:password@host`, or `smtp://…?tls=required` for STARTTLS.
+    pub smtp_url: Option<SecretString>,
+    /// How long handing over one mail may take.
+    pub time_limit: Duration,
 }
 
 #[derive(Clone, Debug)]
@@ -196,6 +230,7 @@ impl Config {
                 host: s.parsed("HOST", "0.0.0.0"),
                 port: s.parsed("PORT", "8000"),
                 public_url: s.url("PUBLIC_URL", "http://localhost:8000"),
+                app_url: s.url("APP_URL", "http://localhost:3000"),
                 cors_origins: s.list("CORS_ORIGINS", "http://localhost:3000,https://app.kijko.nl"),
                 trusted_proxies: s.networks("TRUSTED_PROXIES", "127.0.0.1/32,::1/128"),
                 docs_enabled: s.parsed("DOCS_ENABLED", "true"),
@@ -224,6 +259,12 @@ impl Config {
                 access_token_ttl: s.seconds("ACCESS_TOKEN_TTL_SECS", "1800"),
                 refresh_token_ttl: s.seconds("REFRESH_TOKEN_TTL_SECS", "604800"),
                 refresh_grace: s.seconds("REFRESH_GRACE_SECS", "30"),
+            },
+            mail: MailConfig {
+                provider: s.parsed("MAIL_PROVIDER", "log"),
+                from: s.text("MAIL_FROM", "no-reply@kijko.nl"),
+                smtp_url: s.secret("SMTP_URL"),
+                time_limit: s.seconds("SMTP_TIMEOUT_SECS", "30"),
             },
             models: ModelConfig {
                 catalogue: s.optional("MODEL_CATALOGUE").map(PathBuf::from),
@@ -290,6 +331,17 @@ impl Config {
             "REDIS_URL",
             "must be a URL such as redis://:password@host:6379/0, rediss://… or unix:///path",
         );
+        s.refuse(
+            production && self.http.app_url.contains("//localhost"),
+            "APP_URL",
+            "must be the front end's origin in ai",
+        );
+        s.refuse(
+            production && self.mail.provider == MailProvider::Log,
+            "MAIL_PROVIDER",
+            "must not be log in ai: nobody would get a mail",
+        );
+        self.mail.check(s, local);
         s.refuse(!local && self.log_format == LogFormat::Text, "LOG_FORMAT", "must be json outside local");
         let level = tracing_subscriber::EnvFilter::try_new(&self.log_level);
         s.refuse(level.is_err(), "LOG_LEVEL", "must be error, warn, info, debug, trace, or a list of directives");
@@ -304,6 +356,27 @@ impl Config {
         s.refuse(self.runs.concurrency == 0, "JOB_CONCURRENCY", "must be at least 1");
         s.refuse(self.database.max_connections == 0, "DB_MAX_CONNECTIONS", "must be at least 1");
         s.refuse(self.runs.lease < Duration::from_secs(4), "EXECUTION_LEASE_SECS", "must be at least 4");
+    }
+}
+
+impl MailConfig {
+    fn check(&self, s: &mut Source, local: bool) {
+        s.refuse(!self.from.contains('@'), "MAIL_FROM", "must be an e-mail address");
+        s.refuse(self.time_limit.is_zero(), "SMTP_TIMEOUT_SECS", "must be at least 1");
+        let Some(url) = &self.smtp_url else {
+            s.refuse(self.provider == MailProvider::Smtp, "SMTP_URL", "is required when MAIL_PROVIDER is smtp");
+            return;
+        };
+        let url = url::Url::parse(url.expose_secret());
+        let scheme = url.as_ref().map_or("", url::Url::scheme);
+        s.refuse(!matches!(scheme, "smtp" | "smtps"), "SMTP_URL", "must begin with smtps:// or smtp://");
+        let starttls =
+            url.as_ref().is_ok_and(|url| url.query_pairs().any(|pair| pair == ("tls".into(), "required".into())));
+        s.refuse(
+            !local && scheme == "smtp" && !starttls,
+            "SMTP_URL",
+            "must be encrypted outside local: smtps://, or smtp:// with ?tls=required",
+        );
     }
 }
 

@@ -57,4 +57,8 @@ ids! {
     /// Somebody's place in one organisation.
     MemberId,
     InvitationId,
+    /// A mail on its way out.
+    MailId,
+    /// A single-use secret, as a link or a redirect carries one.
+    TicketId,
 }

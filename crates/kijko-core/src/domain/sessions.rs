@@ -111,6 +111,15 @@ pub struct RefreshRequest {
     pub refresh_token: SecretString,
 }
 
+/// What the holder of a link sends.
+#[derive(Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct LinkToken {
+    /// As it stands in the link that was mailed.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub token: SecretString,
+}
+
 /// What a logout may send.
 #[derive(Default, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]

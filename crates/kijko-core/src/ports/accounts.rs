@@ -19,5 +19,8 @@ pub trait AccountRepo: Send {
     /// A user with an organisation of their own, as its owner. Refuses with `EMAIL_TAKEN`.
     async fn insert(&mut self, user: &User, hash: &str, organization: &Organization, now: Timestamp) -> Result<()>;
 
+    /// The address is known to be theirs.
+    async fn confirm_email(&mut self, user: UserId, now: Timestamp) -> Result<()>;
+
     async fn set_password_hash(&mut self, user: UserId, hash: &str, now: Timestamp) -> Result<()>;
 }

@@ -18,11 +18,13 @@ pub mod executions;
 pub mod idempotency;
 pub mod identity;
 pub mod jobs;
+pub mod mails;
 pub mod models;
 pub mod rate_limits;
 pub mod secrets;
 pub mod sessions;
 pub mod skills;
+pub mod tickets;
 
 #[async_trait]
 pub trait Store: Send + Sync {
@@ -49,6 +51,8 @@ pub trait TenantTx: Send {
     fn audit(&mut self) -> &mut dyn audit::OwnAuditRepo;
     fn executions(&mut self) -> &mut dyn executions::ExecutionRepo;
     fn idempotency(&mut self) -> &mut dyn idempotency::IdempotencyRepo;
+    #[allow(dead_code, reason = "for what members do: invitations")]
+    fn outbox(&mut self) -> &mut dyn mails::Outbox;
     fn skills(&mut self) -> &mut dyn skills::SkillRepo;
 
     /// Tells every process, when this transaction commits.
@@ -65,8 +69,11 @@ pub trait SystemTx: Send {
     fn audit(&mut self) -> &mut dyn audit::AuditRepo;
     fn executions(&mut self) -> &mut dyn executions::ActiveExecutionRepo;
     fn old_replies(&mut self) -> &mut dyn idempotency::OldRepliesRepo;
+    fn mails(&mut self) -> &mut dyn mails::MailRepo;
+    fn outbox(&mut self) -> &mut dyn mails::Outbox;
     fn sessions(&mut self) -> &mut dyn sessions::SessionRepo;
     fn signing_keys(&mut self) -> &mut dyn identity::SigningKeyRepo;
+    fn tickets(&mut self) -> &mut dyn tickets::TicketRepo;
 
     /// Tells every process, when this transaction commits.
     async fn announce(&mut self, event: &Event) -> Result<()>;
@@ -88,6 +95,9 @@ pub enum SystemTask {
     ManageApiKeys,
     RecordKeyUse,
     ForgetReplies,
+    SendMail,
+    PurgeTickets,
+    UseLink,
     CheckHealth,
 }
 

@@ -21,6 +21,7 @@ use crate::ports::identity::Verified;
 use crate::ports::{SystemTask, SystemTx};
 use crate::services::identity::{Credential, Identity};
 use crate::services::limits;
+use crate::services::links;
 
 /// Where a sign-in comes from.
 #[derive(Clone, Debug)]
@@ -53,6 +54,7 @@ pub async fn sign_up(app: &App, new: NewAccount, origin: &Origin) -> Result<Toke
     let now = app.clock.now();
     let mut tx = open(app, SystemTask::SignUp).await?;
     tx.accounts().insert(&user, &hash, &organization, now).await?;
+    links::send_verification(app, &mut *tx, &user, now).await?;
     let account = tx.accounts().find(user.id, organization.id).await?;
     let account = account.ok_or_else(|| Error::internal("signing up", "the account is not there"))?;
     let reply = open_session(app, &mut *tx, &account, AuthMethod::Password, origin, now).await?;
@@ -204,7 +206,7 @@ pub fn issuer_metadata(app: &App) -> serde_json::Value {
 }
 
 /// A sign-in that the database cannot serve right now has a code of its own.
-async fn open(app: &App, task: SystemTask) -> Result<Box<dyn SystemTx>> {
+pub(super) async fn open(app: &App, task: SystemTask) -> Result<Box<dyn SystemTx>> {
     app.store.system(task).await.map_err(|error| match error {
         Error::Unavailable { source, .. } => Error::Unavailable { code: Code::AuthUnavailable, source },
         other => other,
@@ -297,7 +299,7 @@ async fn note_failure(app: &App, account: &Account, origin: &Origin, now: Timest
     tx.commit().await
 }
 
-async fn audit(
+pub(super) async fn audit(
     app: &App,
     tx: &mut dyn SystemTx,
     organization: OrganizationId,

@@ -11,7 +11,7 @@ use crate::app::App;
 use crate::domain::jobs::Job;
 use crate::error::Result;
 use crate::ports::jobs::JobHandler;
-use crate::services::{idempotency, identity, runs};
+use crate::services::{idempotency, identity, mails, runs, tickets};
 
 /// Between two looks for runs that were lost.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
@@ -73,7 +73,7 @@ async fn tidy_regularly(app: &App) {
 
 async fn tidy(app: &App) -> Result<()> {
     idempotency::forget_old(app).await?;
-    Ok(())
+    tickets::purge(app).await
 }
 
 struct Worker {
@@ -95,6 +95,7 @@ impl JobHandler for Worker {
                 let ctx = identity::for_job(organization_id, user_id);
                 runs::run(&self.app, &ctx, execution_id, &self.abandon).await
             }
+            Job::SendMail { mail_id } => mails::send(&self.app, mail_id).await,
         }
     }
 }

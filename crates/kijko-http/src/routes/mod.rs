@@ -5,5 +5,6 @@ pub mod auth;
 pub mod docs;
 pub mod executions;
 pub mod health;
+pub mod links;
 pub mod skills;
 pub mod well_known;

@@ -132,6 +132,18 @@ impl AccountRepo for PgSystemTx {
         Ok(())
     }
 
+    async fn confirm_email(&mut self, user: UserId, now: Timestamp) -> Result<()> {
+        sqlx::query!(
+            "UPDATE users SET email_verified_at = $2, updated_at = $2 WHERE id = $1 AND email_verified_at IS NULL",
+            user.0,
+            now,
+        )
+        .execute(self.conn())
+        .await
+        .map_err(translate)?;
+        Ok(())
+    }
+
     async fn set_password_hash(&mut self, user: UserId, hash: &str, now: Timestamp) -> Result<()> {
         sqlx::query!("UPDATE users SET password_hash = $2, updated_at = $3 WHERE id = $1", user.0, hash, now)
             .execute(self.conn())

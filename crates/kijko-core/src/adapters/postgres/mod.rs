@@ -20,10 +20,12 @@ pub(crate) mod events;
 mod executions;
 mod health;
 mod idempotency;
+mod mails;
 pub(crate) mod migrations;
 mod sessions;
 mod signing_keys;
 mod skills;
+mod tickets;
 mod tx;
 
 /// Tenant work and system work have a pool each, so that neither can starve or taint the other.

@@ -22,8 +22,10 @@ use crate::ports::audit::{AuditRepo, OwnAuditRepo};
 use crate::ports::executions::{ActiveExecutionRepo, ExecutionRepo};
 use crate::ports::idempotency::{IdempotencyRepo, OldRepliesRepo};
 use crate::ports::identity::SigningKeyRepo;
+use crate::ports::mails::{MailRepo, Outbox};
 use crate::ports::sessions::SessionRepo;
 use crate::ports::skills::SkillRepo;
+use crate::ports::tickets::TicketRepo;
 use crate::ports::{SystemTask, SystemTx, TenantTx};
 
 /// Works as the tenant role for one user in one organisation; implements every tenant repository.
@@ -116,6 +118,10 @@ impl TenantTx for PgTenantTx {
         self
     }
 
+    fn outbox(&mut self) -> &mut dyn Outbox {
+        self
+    }
+
     fn skills(&mut self) -> &mut dyn SkillRepo {
         self
     }
@@ -147,6 +153,14 @@ impl SystemTx for PgSystemTx {
         self
     }
 
+    fn mails(&mut self) -> &mut dyn MailRepo {
+        self
+    }
+
+    fn outbox(&mut self) -> &mut dyn Outbox {
+        self
+    }
+
     fn old_replies(&mut self) -> &mut dyn OldRepliesRepo {
         self
     }
@@ -156,6 +170,10 @@ impl SystemTx for PgSystemTx {
     }
 
     fn signing_keys(&mut self) -> &mut dyn SigningKeyRepo {
+        self
+    }
+
+    fn tickets(&mut self) -> &mut dyn TicketRepo {
         self
     }
 

@@ -1,0 +1,52 @@
+//! Mails: written into the transaction of the change that they tell of, sent by a job after its commit.
+//!
+//! At least once: a process that dies between the server's "yes" and our note sends again, under the same Message-ID.
+
+use crate::app::App;
+use crate::domain::ids::MailId;
+use crate::domain::mails::Mail;
+use crate::error::{Code, Error, Result};
+use crate::ports::SystemTask;
+use crate::ports::mails::{MailError, Outbox};
+
+/// The engine waits e, e², e³ … seconds between attempts, so this is about an hour and a half.
+const MAX_ATTEMPTS: i32 = 10;
+
+/// Puts a mail into the transaction that `outbox` belongs to.
+pub(crate) async fn enqueue(app: &App, outbox: &mut dyn Outbox, mail: &Mail) -> Result<()> {
+    let id = MailId(app.random.uuid());
+    let plain = serde_json::to_vec(mail).map_err(|e| Error::internal("writing a mail", e))?;
+    let sealed = app.secrets.seal(&plain, &row(id))?;
+    outbox.put(id, &sealed, app.clock.now()).await
+}
+
+/// Sends a mail that is still to be sent. An error means: try again later.
+pub(crate) async fn send(app: &App, id: MailId) -> Result<()> {
+    let mut tx = app.store.system(SystemTask::SendMail).await?;
+    let Some(queued) = tx.mails().find(id).await? else { return Ok(()) };
+    drop(tx);
+    let mail: Option<Mail> = app.secrets.open(&queued.sealed, &row(id)).and_then(|p| serde_json::from_slice(&p).ok());
+    let sent = match mail {
+        Some(mail) => app.mailer.send(id, &mail).await,
+        None => Err(MailError::Permanent("it was sealed with another ENCRYPTION_KEY".to_owned())),
+    };
+    let mut tx = app.store.system(SystemTask::SendMail).await?;
+    let Err(failure) = sent else {
+        tx.mails().delete(id).await?;
+        return tx.commit().await;
+    };
+    let attempts = queued.attempts + 1;
+    let given_up = attempts >= MAX_ATTEMPTS || matches!(failure, MailError::Permanent(_));
+    tx.mails().note_failure(id, given_up.then(|| app.clock.now())).await?;
+    tx.commit().await?;
+    if given_up {
+        tracing::error!(mail_id = %id, attempts, error = %failure, "a mail could not be sent and was given up");
+        return Ok(());
+    }
+    tracing::warn!(mail_id = %id, attempts, error = %failure, "a mail could not be sent; it will be tried again");
+    Err(Error::unavailable(Code::DependencyUnavailable, failure))
+}
+
+fn row(id: MailId) -> String {
+    format!("mail_outbox/{id}")
+}
