@@ -17,6 +17,7 @@ mod embedded;
 mod executions;
 mod front_end;
 mod health;
+mod hostile_tokens;
 mod isolation;
 mod layers;
 mod limits;

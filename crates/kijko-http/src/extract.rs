@@ -61,9 +61,15 @@ fn request_id(parts: &Parts) -> String {
     parts.extensions.get::<RequestId>().map_or_else(String::new, |id| id.0.clone())
 }
 
-/// The token of `Authorization: Bearer …`. None when there is no such header, or it is of another kind.
+/// The token of `Authorization: Bearer …`. None when there is no such header, or it is of another kind. Two of them, or
+/// one that is no text, cannot be read: that is a token too, an empty one, which is refused as malformed.
 pub fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let value = values.next()?;
+    if values.next().is_some() {
+        return Some("");
+    }
+    let Ok(value) = value.to_str() else { return Some("") };
     let (scheme, token) = value.split_once(' ')?;
     let token = token.trim();
     (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)

@@ -17,6 +17,8 @@ use crate::ports::identity::AccessTokens;
 /// How far the clocks of our own processes may be apart, in seconds. It helps a token that is very young, never one
 /// that is too old.
 const LEEWAY: i64 = 30;
+/// No setting makes a token live longer, in seconds.
+const MAX_LIFE: i64 = 366 * 86_400;
 /// Longer than any token of ours; refused before anything is decoded.
 const MAX_LENGTH: usize = 8 * 1024;
 
@@ -71,7 +73,9 @@ impl JwtAccessTokens {
             return Err(AuthReason::Malformed);
         }
         let header = decode_header(token).map_err(|_| AuthReason::Malformed)?;
-        if header.alg != Algorithm::RS256 {
+        // Whatever else may be signed with our keys one day, an access token has this type and demands nothing special.
+        let is_plain = header.crit.is_none() && header.typ.is_some_and(|typ| typ.eq_ignore_ascii_case("JWT"));
+        if header.alg != Algorithm::RS256 || !is_plain {
             return Err(AuthReason::Invalid);
         }
         let keys = self.keys();
@@ -116,8 +120,9 @@ impl AccessTokens for JwtAccessTokens {
 
     fn verify_expired(&self, token: &str, now: Timestamp) -> Result<Claims, AuthReason> {
         let claims = self.claims(token)?;
-        let not_yet = now.timestamp() < claims.nbf.saturating_sub(LEEWAY);
-        if not_yet { Err(AuthReason::Invalid) } else { Ok(claims) }
+        let not_yet = now.timestamp() < claims.nbf.max(claims.iat).saturating_sub(LEEWAY);
+        let life = claims.exp.saturating_sub(claims.iat);
+        if not_yet || !(0..=MAX_LIFE).contains(&life) { Err(AuthReason::Invalid) } else { Ok(claims) }
     }
 
     fn names_unknown_key(&self, token: &str) -> bool {
