@@ -81,6 +81,7 @@ CREATE TABLE user_sessions (
     user_id         uuid        NOT NULL,
     auth_method     text        NOT NULL,
     user_agent      text,
+    ip              inet        NOT NULL,
     created_at      timestamptz NOT NULL,
     last_active     timestamptz NOT NULL,
     expires_at      timestamptz NOT NULL,

@@ -8,6 +8,7 @@ CREATE TABLE audit_logs (
     description     text        NOT NULL,
     metadata        jsonb       NOT NULL DEFAULT '{}',
     request_id      text,
+    ip_address      inet,
     created_at      timestamptz NOT NULL,
     CONSTRAINT audit_logs_pkey PRIMARY KEY (organization_id, id),
     CONSTRAINT audit_logs_organization_id_fkey FOREIGN KEY (organization_id) REFERENCES organizations (id),
@@ -25,7 +26,7 @@ CREATE POLICY audit_logs_tenant_insert ON audit_logs FOR INSERT TO kijko_tenant
     WITH CHECK (organization_id = (SELECT app.current_org()) AND user_id = (SELECT app.current_user_id()));
 CREATE POLICY audit_logs_system_insert ON audit_logs FOR INSERT TO kijko_system WITH CHECK (true);
 GRANT SELECT ON audit_logs TO kijko_tenant;
-GRANT INSERT (id, event_type, description, metadata, request_id, created_at) ON audit_logs TO kijko_tenant;
+GRANT INSERT (id, event_type, description, metadata, request_id, ip_address, created_at) ON audit_logs TO kijko_tenant;
 GRANT INSERT ON audit_logs TO kijko_system;
 
 CREATE FUNCTION app.refuse_change() RETURNS trigger

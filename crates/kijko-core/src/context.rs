@@ -9,6 +9,7 @@
 
 use crate::domain::ids::{OrganizationId, UserId};
 use crate::domain::organizations::Role;
+use crate::domain::sessions::Origin;
 use crate::error::{Code, Error, Result};
 
 /// Who acts.
@@ -40,13 +41,13 @@ pub struct TenantContext {
     organization_id: OrganizationId,
     user_id: UserId,
     actor: Actor,
-    /// The request that this belongs to; empty for a job.
-    request_id: String,
+    /// The request that this belongs to; none for a job and an operator.
+    origin: Option<Origin>,
 }
 
 impl TenantContext {
-    pub(crate) fn new(organization_id: OrganizationId, user_id: UserId, actor: Actor, request_id: String) -> Self {
-        Self { organization_id, user_id, actor, request_id }
+    pub(crate) fn new(organization_id: OrganizationId, user_id: UserId, actor: Actor, origin: Option<Origin>) -> Self {
+        Self { organization_id, user_id, actor, origin }
     }
 
     pub fn organization_id(&self) -> OrganizationId {
@@ -62,8 +63,8 @@ impl TenantContext {
         &self.actor
     }
 
-    pub fn request_id(&self) -> &str {
-        &self.request_id
+    pub(crate) fn origin(&self) -> Option<&Origin> {
+        self.origin.as_ref()
     }
 
     /// Refuses with `FORBIDDEN` unless the actor may do this.

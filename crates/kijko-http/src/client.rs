@@ -8,17 +8,19 @@ use axum::http::request::Parts;
 use kijko_core::App;
 use kijko_core::domain::addresses;
 
+/// Where the peer is not known: below a router that no server serves.
+pub const UNKNOWN: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+
 /// The address of the client, as `addresses::client` decides.
 #[derive(Clone, Copy, Debug)]
 pub struct ClientAddress(pub IpAddr);
 
 impl ClientAddress {
     pub fn of(app: &App, request: &Parts) -> Self {
-        // `serve` tells the peer of every connection; only a router without a server below it knows none.
         let peer = request.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
         let headers = &request.headers;
         Self(addresses::client(
-            peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
+            peer.unwrap_or(UNKNOWN),
             texts(headers, "x-forwarded-for"),
             texts(headers, "x-real-ip").next_back(),
             &app.config().http.trusted_proxies,

@@ -9,12 +9,13 @@ use axum::http::{HeaderMap, StatusCode, header};
 use bytes::Bytes;
 use kijko_core::domain::idempotency::IdempotencyKey;
 use kijko_core::domain::ids::{ApiKeyId, ExecutionId, SkillId};
+use kijko_core::domain::sessions::Origin;
 use kijko_core::services::identity::Identity;
-use kijko_core::services::sessions::Origin;
 use kijko_core::{AuthReason, Code, Error, TenantContext};
 
 use serde::de::DeserializeOwned;
 
+use crate::client::{ClientAddress, UNKNOWN};
 use crate::problem::Problem;
 
 /// The id of this request, in every log line and reply.
@@ -41,7 +42,7 @@ impl<S: Sync> FromRequestParts<S> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let SignedIn(identity) = SignedIn::from_request_parts(parts, state).await?;
-        Ok(Self(identity.context(&request_id(parts))?))
+        Ok(Self(identity.context(origin(parts))?))
     }
 }
 
@@ -52,13 +53,18 @@ impl<S: Sync> FromRequestParts<S> for From {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let user_agent = parts.headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
-        Ok(Self(Origin { request_id: request_id(parts), user_agent: user_agent.map(str::to_owned) }))
+        Ok(Self(origin(parts)))
     }
 }
 
-fn request_id(parts: &Parts) -> String {
-    parts.extensions.get::<RequestId>().map_or_else(String::new, |id| id.0.clone())
+fn origin(parts: &Parts) -> Origin {
+    let user_agent = parts.headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
+    let address = parts.extensions.get::<ClientAddress>().map(|address| address.0);
+    Origin {
+        request_id: parts.extensions.get::<RequestId>().map_or_else(String::new, |id| id.0.clone()),
+        user_agent: user_agent.map(|text| text.chars().take(500).collect()),
+        address: address.unwrap_or(UNKNOWN),
+    }
 }
 
 /// The token of `Authorization: Bearer …`. None when there is no such header, or it is of another kind. Two of them, or

@@ -39,7 +39,7 @@ struct Tenant {
 async fn tenant(app: &Installation) -> Tenant {
     let person = app.owner().await;
     let identity = identity::authenticate(&app.app, Some(person.access_token())).await.expect("they just signed up");
-    Tenant { ctx: identity.context("").expect("they have an organisation"), person }
+    Tenant { ctx: identity.context(origin()).expect("they have an organisation"), person }
 }
 
 /// Whether a skill is whole can be seen: every text in it says its name.
@@ -219,7 +219,7 @@ impl Scene {
 }
 
 fn origin() -> Origin {
-    Origin { request_id: "cancellation".into(), user_agent: None }
+    Origin { request_id: "cancellation".into(), user_agent: None, address: [192, 0, 2, 1].into() }
 }
 
 /// One statement per question, so that each looks at one moment.

@@ -7,7 +7,9 @@ use crate::harness::{Installation, PASSWORD, Person, Reply};
 
 mod addresses;
 mod counting;
+mod locks;
 mod shared;
+mod timing;
 
 const ON: (&str, &str) = ("RATE_LIMITS_ENABLED", "true");
 

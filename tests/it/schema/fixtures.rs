@@ -64,7 +64,7 @@ const ORGANIZATION: (&str, &str) = ("organization_id", "'{organization}'");
 const USER: (&str, &str) = ("user_id", "'{user}'");
 
 /// One entry per table, of ours and of the job engine.
-pub const TABLES: [Table; 20] = [
+pub const TABLES: [Table; 22] = [
     Table {
         name: "organizations",
         key: "id",
@@ -106,6 +106,7 @@ pub const TABLES: [Table; 20] = [
             ("id", "{id}"),
             USER,
             ("auth_method", "'password'"),
+            ("ip", "'192.0.2.1'"),
             MADE,
             ("last_active", "now()"),
             LATER,
@@ -203,6 +204,30 @@ pub const TABLES: [Table; 20] = [
             MADE,
         ],
         change: "reply = 'changed'",
+    },
+    Table {
+        name: "login_locks",
+        key: "account_hash",
+        whose: Whose::Nobody,
+        rows: &["first"],
+        row: &[("account_hash", "sha256('{row}')"), ("failures", "5"), ("last_failed_at", "now()")],
+        change: "failures = 7",
+    },
+    Table {
+        name: "login_history",
+        key: "id",
+        whose: Whose::Columns,
+        rows: &["first"],
+        row: &[
+            ("id", "{id}"),
+            ORGANIZATION,
+            USER,
+            ("status", "'success'"),
+            ("auth_method", "'password'"),
+            ("ip", "'192.0.2.1'"),
+            MADE,
+        ],
+        change: "user_agent = 'changed'",
     },
     Table {
         name: "skills",

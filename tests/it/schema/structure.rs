@@ -10,8 +10,9 @@ const PLAIN_KEYS: [(&str, &str); 3] = [
 ];
 
 /// Indexes of tenant tables that do not begin with the organisation.
-const OTHER_INDEXES: [(&str, &str); 6] = [
+const OTHER_INDEXES: [(&str, &str); 7] = [
     ("organization_members_user_id_idx", "signing in asks for the organisations of a person"),
+    ("login_history_pkey", "an attempt at an address without an account has no organisation"),
     ("user_sessions_id_key", "a token names its session before an organisation is known"),
     ("api_keys_key_hash_key", "a key is looked up before an organisation is known"),
     ("idempotency_keys_created_at_idx", "what is old goes, of all organisations at once"),

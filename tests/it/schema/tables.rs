@@ -5,13 +5,15 @@ use regex::Regex;
 use super::{OURS, catalogue, exactly, nothing};
 
 /// Tables that belong to no single organisation.
-const WITHOUT_ORGANIZATION: [(&str, &str); 6] = [
+const WITHOUT_ORGANIZATION: [(&str, &str); 8] = [
     ("organizations", "is the organisation; its id is what others call organization_id"),
     ("users", "a person may belong to several organisations; organization_members says to which"),
     ("refresh_tokens", "is looked up by its hash before an organisation is known; its session has one"),
     ("signing_keys", "belongs to the installation"),
     ("mail_outbox", "a sign-up is mailed about before anybody is in an organisation; what tenants add names theirs"),
     ("auth_tickets", "are looked up by their hash before an organisation is known"),
+    ("login_locks", "locks an address whether or not it has an account, so it belongs to nobody"),
+    ("login_history", "an attempt at an address without an account belongs to no organisation; the others have one"),
 ];
 
 enum Erasure {
@@ -24,7 +26,7 @@ enum Erasure {
 }
 
 /// What the archive of a person and the erasure of a person do with each table. (exported, on erasure, why)
-const PERSONAL_DATA: [(&str, bool, Erasure, &str); 13] = [
+const PERSONAL_DATA: [(&str, bool, Erasure, &str); 15] = [
     ("organizations", false, Erasure::Retain, "names no person; goes with its last member, as the contract says"),
     ("users", true, Erasure::Erase, "the profile, exported without the password hash"),
     ("organization_members", true, Erasure::Erase, "one's own memberships"),
@@ -46,6 +48,8 @@ const PERSONAL_DATA: [(&str, bool, Erasure, &str); 13] = [
         Erasure::Erase,
         "one's own requests of the last day, exported without the sealed replies",
     ),
+    ("login_locks", false, Erasure::Retain, "a keyed hash of an address, forgotten within a day"),
+    ("login_history", true, Erasure::Erase, "where one signed in from, with the browser's name"),
     ("skills", true, Erasure::Erase, "one's own writing"),
     ("skill_executions", true, Erasure::Erase, "one's own input and output"),
 ];

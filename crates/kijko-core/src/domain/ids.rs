@@ -61,4 +61,5 @@ ids! {
     MailId,
     /// A single-use secret, as a link or a redirect carries one.
     TicketId,
+    LoginAttemptId,
 }

@@ -12,6 +12,7 @@ pub mod ids;
 pub mod input_schema;
 pub mod jobs;
 pub mod limits;
+pub mod login_attempts;
 pub mod mails;
 pub mod models;
 pub mod money;

@@ -1,5 +1,7 @@
 //! Sign-ins: sessions, their refresh tokens, and the claims of an access token.
 
+use std::net::IpAddr;
+
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +18,15 @@ vocabulary!(
     /// How somebody proved who they are.
     AuthMethod { Password = "password", Sso = "sso", MagicLink = "magic_link", ApiKey = "api_key" }
 );
+
+/// Where a request comes from.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    pub request_id: String,
+    /// At most 500 characters of it.
+    pub user_agent: Option<String>,
+    pub address: IpAddr,
+}
 
 #[derive(Clone, Debug)]
 pub struct Session {

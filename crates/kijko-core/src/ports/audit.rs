@@ -4,6 +4,7 @@ use async_trait::async_trait;
 
 use crate::domain::audit::AuditEntry;
 use crate::domain::ids::{AuditLogId, OrganizationId};
+use crate::domain::sessions::Origin;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
 
@@ -15,7 +16,7 @@ pub trait AuditRepo: Send {
         organization: OrganizationId,
         id: AuditLogId,
         entry: &AuditEntry,
-        request: &str,
+        origin: Option<&Origin>,
         now: Timestamp,
     ) -> Result<()>;
 }
@@ -23,6 +24,12 @@ pub trait AuditRepo: Send {
 /// In one's own name, as a member at work.
 #[async_trait]
 pub trait OwnAuditRepo: Send {
-    /// `entry.user_id` is the one of the context, whatever it says.
-    async fn insert(&mut self, id: AuditLogId, entry: &AuditEntry, request: &str, now: Timestamp) -> Result<()>;
+    /// `entry.user_id` is the one of the context, whatever it says. A job and an operator have no origin.
+    async fn insert(
+        &mut self,
+        id: AuditLogId,
+        entry: &AuditEntry,
+        origin: Option<&Origin>,
+        now: Timestamp,
+    ) -> Result<()>;
 }

@@ -18,6 +18,7 @@ pub mod executions;
 pub mod idempotency;
 pub mod identity;
 pub mod jobs;
+pub mod login_attempts;
 pub mod mails;
 pub mod models;
 pub mod rate_limits;
@@ -68,6 +69,7 @@ pub trait SystemTx: Send {
     fn api_keys(&mut self) -> &mut dyn api_keys::AllApiKeysRepo;
     fn audit(&mut self) -> &mut dyn audit::AuditRepo;
     fn executions(&mut self) -> &mut dyn executions::ActiveExecutionRepo;
+    fn login_attempts(&mut self) -> &mut dyn login_attempts::LoginAttemptRepo;
     fn old_replies(&mut self) -> &mut dyn idempotency::OldRepliesRepo;
     fn mails(&mut self) -> &mut dyn mails::MailRepo;
     fn outbox(&mut self) -> &mut dyn mails::Outbox;
@@ -98,6 +100,7 @@ pub enum SystemTask {
     SendMail,
     PurgeTickets,
     UseLink,
+    ForgetFailures,
     CheckHealth,
 }
 

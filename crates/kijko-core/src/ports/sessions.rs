@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use crate::domain::ids::{RefreshTokenId, SessionId};
-use crate::domain::sessions::{RefreshToken, Session};
+use crate::domain::sessions::{Origin, RefreshToken, Session};
 use crate::domain::time::Timestamp;
 use crate::error::Result;
 
@@ -11,7 +11,7 @@ use crate::error::Result;
 pub trait SessionRepo: Send {
     async fn find(&mut self, id: SessionId) -> Result<Option<Session>>;
 
-    async fn insert(&mut self, session: &Session, user_agent: Option<&str>) -> Result<()>;
+    async fn insert(&mut self, session: &Session, origin: &Origin) -> Result<()>;
 
     /// Prolongs a session that was just used.
     async fn touch(&mut self, id: SessionId, now: Timestamp, expires_at: Timestamp) -> Result<()>;

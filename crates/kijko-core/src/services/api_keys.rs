@@ -108,7 +108,7 @@ async fn revoke_of_another(app: &App, ctx: &TenantContext, id: ApiKeyId, now: Ti
         metadata: json!({ "keyName": name }),
     };
     let entry_id = AuditLogId(app.random.uuid());
-    tx.audit().insert(organization, entry_id, &entry, ctx.request_id(), now).await?;
+    tx.audit().insert(organization, entry_id, &entry, ctx.origin(), now).await?;
     tx.announce(&Event::ApiKeyRevoked { api_key_id: id }).await?;
     tx.commit().await
 }

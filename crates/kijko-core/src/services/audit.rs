@@ -28,5 +28,5 @@ pub(crate) async fn note(
             metadata: json!({ "action": event.as_str(), "reason": reason, "of": metadata }),
         },
     };
-    tx.audit().insert(AuditLogId(app.random.uuid()), &entry, ctx.request_id(), app.clock.now()).await
+    tx.audit().insert(AuditLogId(app.random.uuid()), &entry, ctx.origin(), app.clock.now()).await
 }

@@ -15,7 +15,7 @@ use crate::domain::accounts::Account;
 use crate::domain::api_keys::{KeyEnvironment, PREFIX, Scope};
 use crate::domain::events::Event;
 use crate::domain::ids::{ApiKeyId, OrganizationId, SessionId, UserId};
-use crate::domain::sessions::{AuthMethod, Claims};
+use crate::domain::sessions::{AuthMethod, Claims, Origin};
 use crate::domain::time::Timestamp;
 use crate::error::{AuthReason, Code, Error, Result};
 use crate::ports::SystemTask;
@@ -53,10 +53,10 @@ pub enum Credential {
 
 impl Identity {
     /// The key to the data of their organisation. Refuses with `NO_ORGANIZATION`.
-    pub fn context(&self, request_id: &str) -> Result<TenantContext> {
+    pub fn context(&self, origin: Origin) -> Result<TenantContext> {
         let membership = self.account.membership.as_ref().ok_or(Error::Forbidden { code: Code::NoOrganization })?;
         let actor = Actor::User { role: membership.role };
-        Ok(TenantContext::new(membership.organization.id, self.account.user.id, actor, request_id.to_owned()))
+        Ok(TenantContext::new(membership.organization.id, self.account.user.id, actor, Some(origin)))
     }
 
     /// Whether the credential goes so far; what the role allows is another question.
@@ -96,7 +96,7 @@ impl std::fmt::Display for Operator {
 
 /// The context of work that the person began earlier, such as a run of their skill.
 pub(crate) fn for_job(organization: OrganizationId, user: UserId) -> TenantContext {
-    TenantContext::new(organization, user, Actor::Job, String::new())
+    TenantContext::new(organization, user, Actor::Job, None)
 }
 
 /// What this process remembers of tokens, so that a request costs no look-up.

@@ -9,6 +9,7 @@ pub(crate) mod idempotency;
 pub mod identity;
 pub mod limits;
 pub mod links;
+pub(crate) mod login_attempts;
 pub(crate) mod mails;
 pub(crate) mod runs;
 pub mod sessions;

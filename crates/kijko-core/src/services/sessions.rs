@@ -12,6 +12,7 @@ use crate::domain::audit::{AuditEntry, AuditEvent};
 use crate::domain::events::Event;
 use crate::domain::ids::{AuditLogId, OrganizationId, RefreshTokenId, SessionId, UserId};
 use crate::domain::limits::Counter;
+use crate::domain::login_attempts::FailureReason;
 use crate::domain::organizations::Organization;
 use crate::domain::plans::Plan;
 use crate::domain::sessions::{AUDIENCE, AuthMethod, Claims, Me, RefreshToken, Session, TokenResponse, role_names};
@@ -20,15 +21,9 @@ use crate::error::{AuthReason, Code, Error, Result};
 use crate::ports::identity::Verified;
 use crate::ports::{SystemTask, SystemTx};
 use crate::services::identity::{Credential, Identity};
-use crate::services::limits;
-use crate::services::links;
+use crate::services::{limits, links, login_attempts};
 
-/// Where a sign-in comes from.
-#[derive(Clone, Debug)]
-pub struct Origin {
-    pub request_id: String,
-    pub user_agent: Option<String>,
-}
+pub use crate::domain::sessions::Origin;
 
 /// Creates a user with an organisation of their own and signs them in.
 /// Refuses with `VALIDATION_ERROR`, `EMAIL_TAKEN`, `SIGNUP_DISABLED`.
@@ -63,34 +58,36 @@ pub async fn sign_up(app: &App, new: NewAccount, origin: &Origin) -> Result<Toke
 }
 
 /// Signs in with e-mail and password.
-/// Refuses with `VALIDATION_ERROR`, `RATE_LIMITED`, `INVALID_CREDENTIALS`, `ACCOUNT_DISABLED`.
+/// Refuses with `VALIDATION_ERROR`, `RATE_LIMITED`, `ACCOUNT_LOCKED`, `INVALID_CREDENTIALS`, `ACCOUNT_DISABLED`.
 pub async fn sign_in(app: &App, credentials: Credentials, origin: &Origin) -> Result<TokenResponse> {
-    let credentials = credentials.checked()?;
-    limits::of_account(app, Counter::LoginOfAccount, &credentials.email).await?;
+    let Credentials { email, password } = credentials.checked()?;
+    limits::of_account(app, Counter::LoginOfAccount, &email).await?;
+    login_attempts::refuse_while_locked(app, &email, origin).await?;
     let mut tx = open(app, SystemTask::SignIn).await?;
-    let found = tx.accounts().find_by_email(&credentials.email).await?;
+    let found = tx.accounts().find_by_email(&email).await?;
     // Hashing takes a while, and no connection is held meanwhile.
     drop(tx);
     let (account, hash) = found.map_or((None, None), |(account, hash)| (Some(account), hash));
-    let verified = app.passwords.verify(credentials.password.clone(), hash).await?;
-    let now = app.clock.now();
-    let account = match (account, verified) {
-        (Some(account), Verified::Right | Verified::RightButOutdated) => account,
-        (account, _) => {
-            if let Some(account) = account {
-                note_failure_later(app, account, origin, now);
-            }
-            return Err(Error::Unauthenticated { code: Code::InvalidCredentials, reason: None });
-        }
+    let verified = app.passwords.verify(password.clone(), hash).await?;
+    let (Some(account), Verified::Right | Verified::RightButOutdated) = (account, verified) else {
+        login_attempts::count_wrong_password(app, &email, origin).await?;
+        return Err(Error::Unauthenticated { code: Code::InvalidCredentials, reason: None });
     };
     if account.disabled {
+        login_attempts::note_failure_later(app, &email, FailureReason::AccountDisabled, origin);
         return Err(Error::Forbidden { code: Code::AccountDisabled });
     }
+    if account.membership.is_none() {
+        login_attempts::note_failure_later(app, &email, FailureReason::NoOrganization, origin);
+        return Err(Error::Forbidden { code: Code::NoOrganization });
+    }
     let rehashed = match verified {
-        Verified::RightButOutdated => Some(app.passwords.hash(credentials.password).await?),
+        Verified::RightButOutdated => Some(app.passwords.hash(password).await?),
         Verified::Right | Verified::Wrong => None,
     };
+    let now = app.clock.now();
     let mut tx = open(app, SystemTask::SignIn).await?;
+    login_attempts::forgive(app, &mut *tx, &email).await?;
     if let Some(hash) = rehashed {
         tx.accounts().set_password_hash(account.user.id, &hash, now).await?;
     }
@@ -233,8 +230,7 @@ async fn open_session(
         expires_at: token.expires_at,
         revoked: false,
     };
-    let user_agent: Option<String> = origin.user_agent.as_ref().map(|text| text.chars().take(500).collect());
-    tx.sessions().insert(&session, user_agent.as_deref()).await?;
+    tx.sessions().insert(&session, origin).await?;
     tx.sessions().insert_token(&token).await?;
     let entry = AuditEntry {
         event: AuditEvent::UserLogin,
@@ -243,6 +239,7 @@ async fn open_session(
         metadata: json!({}),
     };
     audit(app, tx, session.organization_id, &entry, origin, now).await?;
+    login_attempts::note_success(app, tx, account, auth_method, origin, now).await?;
     token_response(app, account, id, token.id, now)
 }
 
@@ -276,29 +273,6 @@ async fn end_session(
     Ok(())
 }
 
-/// Beside the reply, whose time must not tell whether the account exists.
-fn note_failure_later(app: &App, account: Account, origin: &Origin, now: Timestamp) {
-    let (app, origin) = (app.clone(), origin.clone());
-    tokio::spawn(async move {
-        if let Err(error) = note_failure(&app, &account, &origin, now).await {
-            tracing::warn!(error = error.internal_text(), "a failed sign-in could not be noted");
-        }
-    });
-}
-
-async fn note_failure(app: &App, account: &Account, origin: &Origin, now: Timestamp) -> Result<()> {
-    let Some(membership) = &account.membership else { return Ok(()) };
-    let entry = AuditEntry {
-        event: AuditEvent::SecurityLoginFailed,
-        user_id: Some(account.user.id),
-        description: "Sign-in with a wrong password".into(),
-        metadata: json!({}),
-    };
-    let mut tx = open(app, SystemTask::SignIn).await?;
-    audit(app, &mut *tx, membership.organization.id, &entry, origin, now).await?;
-    tx.commit().await
-}
-
 pub(super) async fn audit(
     app: &App,
     tx: &mut dyn SystemTx,
@@ -308,7 +282,7 @@ pub(super) async fn audit(
     now: Timestamp,
 ) -> Result<()> {
     let id = AuditLogId(app.random.uuid());
-    tx.audit().insert(organization, id, entry, &origin.request_id, now).await
+    tx.audit().insert(organization, id, entry, Some(origin), now).await
 }
 
 fn new_token(app: &App, session: SessionId, now: Timestamp) -> RefreshToken {

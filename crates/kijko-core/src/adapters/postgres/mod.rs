@@ -20,6 +20,7 @@ pub(crate) mod events;
 mod executions;
 mod health;
 mod idempotency;
+mod login_attempts;
 mod mails;
 pub(crate) mod migrations;
 mod sessions;

@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use super::errors::translate;
 use super::tx::PgSystemTx;
 use crate::domain::ids::{RefreshTokenId, SessionId};
-use crate::domain::sessions::{AuthMethod, RefreshToken, Rotation, Session};
+use crate::domain::sessions::{AuthMethod, Origin, RefreshToken, Rotation, Session};
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::ports::sessions::SessionRepo;
@@ -36,16 +36,17 @@ impl SessionRepo for PgSystemTx {
         .transpose()
     }
 
-    async fn insert(&mut self, session: &Session, user_agent: Option<&str>) -> Result<()> {
+    async fn insert(&mut self, session: &Session, origin: &Origin) -> Result<()> {
         sqlx::query!(
             "INSERT INTO user_sessions
-                 (organization_id, id, user_id, auth_method, user_agent, created_at, last_active, expires_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $6, $7)",
+                 (organization_id, id, user_id, auth_method, user_agent, ip, created_at, last_active, expires_at)
+             VALUES ($1, $2, $3, $4, $5, $6::text::inet, $7, $7, $8)",
             session.organization_id.0,
             session.id.0,
             session.user_id.0,
             session.auth_method.as_str(),
-            user_agent,
+            origin.user_agent,
+            origin.address.to_string(),
             session.created_at,
             session.expires_at,
         )

@@ -22,6 +22,7 @@ use crate::ports::audit::{AuditRepo, OwnAuditRepo};
 use crate::ports::executions::{ActiveExecutionRepo, ExecutionRepo};
 use crate::ports::idempotency::{IdempotencyRepo, OldRepliesRepo};
 use crate::ports::identity::SigningKeyRepo;
+use crate::ports::login_attempts::LoginAttemptRepo;
 use crate::ports::mails::{MailRepo, Outbox};
 use crate::ports::sessions::SessionRepo;
 use crate::ports::skills::SkillRepo;
@@ -150,6 +151,10 @@ impl SystemTx for PgSystemTx {
     }
 
     fn executions(&mut self) -> &mut dyn ActiveExecutionRepo {
+        self
+    }
+
+    fn login_attempts(&mut self) -> &mut dyn LoginAttemptRepo {
         self
     }
 
