@@ -34,6 +34,26 @@ async fn probes_answer_as_documented() {
 }
 
 #[tokio::test]
+async fn secrets_that_could_not_be_read_again_are_named() {
+    let app = Installation::new().await;
+    let health = json!({ "status": "healthy", "source": "env", "missing": [] });
+    assert_eq!(app.nobody().get("/healthz/vault").await.ok(200), health);
+
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("key");
+    std::fs::write(&file, "sk-very-secret\n").unwrap();
+    let app = Installation::with(&[("ANTHROPIC_API_KEY_FILE", file.to_str().unwrap())]).await;
+    let health = json!({ "status": "healthy", "source": "files", "missing": [] });
+    assert_eq!(app.nobody().get("/healthz/vault").await.ok(200), health);
+    std::fs::write(&file, "\n").unwrap();
+    let health = json!({ "status": "unhealthy", "source": "files", "missing": ["ANTHROPIC_API_KEY"] });
+    assert_eq!(app.nobody().get("/healthz/vault").await.ok(503), health);
+    std::fs::remove_file(&file).unwrap();
+    assert_eq!(app.nobody().get("/healthz/vault").await.ok(503), health);
+    app.nobody().get("/health/ready").await.ok(200);
+}
+
+#[tokio::test]
 async fn a_table_without_forced_policies_makes_the_server_unready() {
     let app = Installation::new().await;
     app.sql("ALTER TABLE skills NO FORCE ROW LEVEL SECURITY").await;

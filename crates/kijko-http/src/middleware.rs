@@ -67,6 +67,7 @@ async fn observe(State(app): State<App>, mut request: Request, next: Next) -> Re
     let mut response = next.run(request).await;
     let route = response.extensions_mut().remove::<MatchedPath>().or(documentation);
     let identity = response.extensions_mut().remove::<Arc<Identity>>();
+    let address = response.extensions_mut().remove::<ClientAddress>();
     let problem = response.extensions_mut().remove::<Problem>();
     if let Some(problem) = &problem {
         let mut headers = std::mem::take(response.headers_mut());
@@ -84,7 +85,8 @@ async fn observe(State(app): State<App>, mut request: Request, next: Next) -> Re
     if let Ok(value) = HeaderValue::try_from(format!("{duration_ms}ms")) {
         response.headers_mut().insert(PROCESS_TIME, value);
     }
-    log(&Line { id, method, route, status: response.status(), duration_ms, identity, problem });
+    let ip_hash = address.map(|address| limits::label(&app, address.0));
+    log(&Line { id, method, route, status: response.status(), duration_ms, identity, ip_hash, problem });
     response
 }
 
@@ -106,6 +108,7 @@ struct Line {
     status: StatusCode,
     duration_ms: u64,
     identity: Option<Arc<Identity>>,
+    ip_hash: Option<String>,
     problem: Option<Problem>,
 }
 
@@ -116,7 +119,7 @@ fn log(line: &Line) {
     let org_id = membership.map(|membership| membership.organization.id.to_string());
     let error_code = line.problem.as_ref().map(|problem| problem.code().as_str());
     let (request_id, method, status) = (line.id.as_str(), line.method.as_str(), line.status.as_u16());
-    let duration_ms = line.duration_ms;
+    let (duration_ms, ip_hash) = (line.duration_ms, line.ip_hash.as_deref());
     if let Some(internal) = line.problem.as_ref().and_then(Problem::internal) {
         tracing::error!(request_id, error_code, error = internal, "request failed");
     }
@@ -128,7 +131,7 @@ fn log(line: &Line) {
     if is_probe {
         tracing::debug!(request_id, method, path, status, duration_ms, "request");
     } else {
-        tracing::info!(request_id, method, path, status, duration_ms, user_id, org_id, error_code, "request");
+        tracing::info!(request_id, method, path, status, duration_ms, user_id, org_id, ip_hash, error_code, "request");
     }
 }
 
@@ -212,6 +215,7 @@ async fn enter(app: &App, request: Request, next: Next) -> Response {
     // A limit that refused, here or further inside, speaks for itself and comes after these.
     response.headers_mut().extend(entry.standing.iter().flat_map(standing_headers));
     // For the log, which is written outside.
+    response.extensions_mut().insert(address);
     route.map(|route| response.extensions_mut().insert(route));
     entry.identity.map(|identity| response.extensions_mut().insert(identity));
     response

@@ -87,6 +87,8 @@ async fn every_request_is_one_line_of_json() {
     assert_eq!(ids.len(), requests.len(), "each request is one line");
     for line in &requests {
         assert!(line["status"].is_u64() && line["duration_ms"].is_u64(), "{line}");
+        let from = line["ip_hash"].as_str().unwrap_or_default();
+        assert!(from.len() == 16 && from == requests[0]["ip_hash"], "all come from one place: {line}");
     }
     let line = |method: &str, path: &str, status: u64| {
         let found = requests.iter().find(|l| l["method"] == method && l["path"] == path && l["status"] == status);

@@ -6,6 +6,7 @@ mod crowds;
 mod deaths;
 mod embedded;
 mod harness;
+mod limits;
 mod logs;
 mod restarts;
 mod stops;

@@ -48,6 +48,12 @@ pub(crate) async fn of_family(app: &App, session: SessionId) -> Result<()> {
     count(app, counter, Subject::id(session.0), counter.windows()).await.map(drop)
 }
 
+/// A name for an address that tells nobody which it is, and is the same on every process: for the log.
+pub fn label(app: &App, address: IpAddr) -> String {
+    let hash = app.secrets.keyed_hash("address in a log", address.to_string().as_bytes());
+    hash[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 async fn count(app: &App, counter: Counter, subject: Subject, windows: &'static [Window]) -> Result<Option<Standing>> {
     if !app.config.limits.enabled {
         return Ok(None);
