@@ -50,18 +50,29 @@ GRANT SELECT, INSERT ON users TO kijko_system;
 GRANT UPDATE (password_hash, updated_at) ON users TO kijko_system;
 
 -- Who belongs to which organisation, with which role. This table, never a token, decides the role.
+-- Whoever is removed keeps the row, with the status `removed`: skills and executions refer to it, and nothing of the
+-- organisation is lost. They are no member, hold no seat, and may be invited again, which revives the row.
 CREATE TABLE organization_members (
     organization_id uuid        NOT NULL,
     user_id         uuid        NOT NULL,
     role            text        NOT NULL,
     status          text        NOT NULL DEFAULT 'active',
     joined_at       timestamptz NOT NULL,
+    -- Names this place in paths and replies.
+    id              uuid        NOT NULL DEFAULT gen_random_uuid(),
+    -- What colleagues see of the person: copies of theirs in `users`, kept by triggers. So the tenant role need not see
+    -- any other row of `users`, which spans organisations.
+    email           text        NOT NULL,
+    first_name      text        NOT NULL,
+    last_name       text        NOT NULL,
+    last_active_at  timestamptz,
     CONSTRAINT organization_members_pkey PRIMARY KEY (organization_id, user_id),
     CONSTRAINT organization_members_organization_id_fkey
         FOREIGN KEY (organization_id) REFERENCES organizations (id),
     CONSTRAINT organization_members_user_id_fkey FOREIGN KEY (user_id) REFERENCES users (id),
     CONSTRAINT organization_members_role_check CHECK (role IN ('owner', 'admin', 'member', 'viewer')),
-    CONSTRAINT organization_members_status_check CHECK (status IN ('active', 'inactive', 'pending'))
+    CONSTRAINT organization_members_organization_id_id_key UNIQUE (organization_id, id),
+    CONSTRAINT organization_members_status_check CHECK (status IN ('active', 'inactive', 'pending', 'removed'))
 );
 CREATE INDEX organization_members_user_id_idx ON organization_members (user_id, joined_at);
 ALTER TABLE organization_members ENABLE ROW LEVEL SECURITY;
@@ -71,8 +82,38 @@ CREATE POLICY organization_members_tenant_select ON organization_members FOR SEL
 CREATE POLICY organization_members_system_select ON organization_members FOR SELECT TO kijko_system USING (true);
 CREATE POLICY organization_members_system_insert ON organization_members FOR INSERT TO kijko_system
     WITH CHECK (true);
+CREATE POLICY organization_members_system_update ON organization_members FOR UPDATE TO kijko_system
+    USING (true) WITH CHECK (true);
 GRANT SELECT ON organization_members TO kijko_tenant;
 GRANT SELECT, INSERT ON organization_members TO kijko_system;
+GRANT UPDATE (role, status, joined_at, email, first_name, last_name, last_active_at)
+    ON organization_members TO kijko_system;
+
+-- Both run as whoever changes the row. A tenant cannot read the person, and then the row is refused.
+CREATE FUNCTION app.copy_person_to_member() RETURNS trigger
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    SELECT u.email, u.first_name, u.last_name INTO NEW.email, NEW.first_name, NEW.last_name
+      FROM public.users u WHERE u.id = NEW.user_id;
+    RETURN NEW;
+END
+$$;
+CREATE TRIGGER organization_members_person BEFORE INSERT ON organization_members
+    FOR EACH ROW EXECUTE FUNCTION app.copy_person_to_member();
+
+CREATE FUNCTION app.copy_person_to_members() RETURNS trigger
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    UPDATE public.organization_members
+       SET email = NEW.email, first_name = NEW.first_name, last_name = NEW.last_name
+     WHERE user_id = NEW.id;
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER users_members AFTER UPDATE OF email, first_name, last_name ON users
+    FOR EACH ROW EXECUTE FUNCTION app.copy_person_to_members();
 
 -- One sign-in: a family of refresh tokens that rotate. Revoking the row ends them all at once.
 CREATE TABLE user_sessions (
@@ -93,7 +134,7 @@ CREATE TABLE user_sessions (
     CONSTRAINT user_sessions_organization_id_user_id_fkey
         FOREIGN KEY (organization_id, user_id) REFERENCES organization_members (organization_id, user_id),
     CONSTRAINT user_sessions_auth_method_check CHECK (auth_method IN ('password', 'sso', 'magic_link')),
-    CONSTRAINT user_sessions_revoke_reason_check CHECK (revoke_reason IN ('logout', 'token_reuse'))
+    CONSTRAINT user_sessions_revoke_reason_check CHECK (revoke_reason IN ('logout', 'token_reuse', 'membership'))
 );
 CREATE INDEX user_sessions_organization_id_user_id_idx ON user_sessions (organization_id, user_id);
 ALTER TABLE user_sessions ENABLE ROW LEVEL SECURITY;

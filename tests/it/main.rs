@@ -29,3 +29,4 @@ mod runs;
 mod schema;
 mod signing_keys;
 mod skills;
+mod team;

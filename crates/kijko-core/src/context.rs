@@ -33,6 +33,17 @@ pub enum Permission {
     ManageApiKeys,
     /// Those of everybody in the organisation, and keys that may do all that an administrator may.
     ManageAllApiKeys,
+    /// See who belongs to the organisation.
+    ReadTeam,
+    /// Change what the organisation is called.
+    ManageTeam,
+    /// Invite, see and withdraw invitations.
+    InviteMembers,
+    /// Remove, deactivate and reactivate; whom, `Role::manages` says.
+    RemoveMembers,
+    /// Whose, `Role::manages` says, and to what, `Role::grants`.
+    ChangeRoles,
+    TransferOwnership,
 }
 
 /// The only key to a tenant transaction.
@@ -70,11 +81,51 @@ impl TenantContext {
     /// Refuses with `FORBIDDEN` unless the actor may do this.
     pub fn require(&self, permission: Permission) -> Result<()> {
         let allowed = match (&self.actor, permission) {
-            (Actor::Job | Actor::Operator { .. }, _) | (Actor::User { .. }, Permission::ReadSkills) => true,
-            // A viewer reads; running a skill spends the organisation's money.
-            (Actor::User { role, .. }, Permission::UseSkills | Permission::ManageApiKeys) => *role >= Role::Member,
-            (Actor::User { role, .. }, Permission::ManageAllApiKeys) => *role >= Role::Admin,
+            (Actor::Job | Actor::Operator { .. }, _) => true,
+            (Actor::User { role, .. }, permission) => permission.is_given_to(*role),
         };
         if allowed { Ok(()) } else { Err(Error::Forbidden { code: Code::Forbidden }) }
+    }
+}
+
+impl Permission {
+    pub(crate) fn is_given_to(self, role: Role) -> bool {
+        match self {
+            Permission::ReadSkills | Permission::ReadTeam => true,
+            // A viewer reads; running a skill spends the organisation's money.
+            Permission::UseSkills | Permission::ManageApiKeys => role >= Role::Member,
+            Permission::ManageAllApiKeys
+            | Permission::ManageTeam
+            | Permission::InviteMembers
+            | Permission::RemoveMembers
+            | Permission::ChangeRoles => role >= Role::Admin,
+            Permission::TransferOwnership => role == Role::Owner,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_each_role_may_do() {
+        // Viewer, member, admin, owner.
+        let table = [
+            (Permission::ReadSkills, [true, true, true, true]),
+            (Permission::ReadTeam, [true, true, true, true]),
+            (Permission::UseSkills, [false, true, true, true]),
+            (Permission::ManageApiKeys, [false, true, true, true]),
+            (Permission::ManageAllApiKeys, [false, false, true, true]),
+            (Permission::ManageTeam, [false, false, true, true]),
+            (Permission::InviteMembers, [false, false, true, true]),
+            (Permission::RemoveMembers, [false, false, true, true]),
+            (Permission::ChangeRoles, [false, false, true, true]),
+            (Permission::TransferOwnership, [false, false, false, true]),
+        ];
+        for (permission, expected) in table {
+            let roles = [Role::Viewer, Role::Member, Role::Admin, Role::Owner];
+            assert_eq!(roles.map(|role| permission.is_given_to(role)), expected, "{permission:?}");
+        }
     }
 }

@@ -8,7 +8,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use bytes::Bytes;
 use kijko_core::domain::idempotency::IdempotencyKey;
-use kijko_core::domain::ids::{ApiKeyId, ExecutionId, SkillId};
+use kijko_core::domain::ids::{ApiKeyId, ExecutionId, InvitationId, MemberId, SkillId};
 use kijko_core::domain::sessions::Origin;
 use kijko_core::services::identity::Identity;
 use kijko_core::{AuthReason, Code, Error, TenantContext};
@@ -98,6 +98,14 @@ impl Entity for SkillId {
 
 impl Entity for ExecutionId {
     const NOT_FOUND: Code = Code::ExecutionNotFound;
+}
+
+impl Entity for MemberId {
+    const NOT_FOUND: Code = Code::NotFound;
+}
+
+impl Entity for InvitationId {
+    const NOT_FOUND: Code = Code::NotFound;
 }
 
 impl<T: Entity, S: Send + Sync> FromRequestParts<S> for Id<T> {

@@ -9,7 +9,9 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::problem::Problem;
-use crate::routes::{api_keys, auth, docs, executions, health, links, skills, well_known};
+use crate::routes::{
+    api_keys, auth, docs, executions, health, invitations, links, organizations, skills, team, well_known,
+};
 use crate::{middleware, openapi};
 
 /// Routes that need no credential; everything else does. Logout finds out by itself who is leaving, since it also
@@ -30,6 +32,7 @@ pub const PUBLIC: &[(&str, &str)] = &[
     ("POST", "/api/v1/auth/refresh"),
     ("POST", "/api/v1/auth/logout"),
     ("POST", "/api/v1/auth/email/verify"),
+    ("GET", "/api/v1/team/invitations/lookup"),
 ];
 
 #[rustfmt::skip]
@@ -52,6 +55,21 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(auth::logout))                                     // POST /api/v1/auth/logout
         .routes(routes!(links::verify_email))                              // POST /api/v1/auth/email/verify
         .routes(routes!(auth::me))                                         // GET /api/v1/auth/me
+        .routes(routes!(organizations::list))                              // GET /api/v1/auth/organizations
+        .routes(routes!(organizations::switch))                            // POST /api/v1/auth/organizations/switch
+
+        .routes(routes!(team::get, team::update))                          // GET PATCH /api/v1/team
+        .routes(routes!(team::members))                                    // GET /api/v1/team/members
+        .routes(routes!(team::stats))                                      // GET /api/v1/team/stats
+        .routes(routes!(team::change_role, team::remove))                  // PATCH DELETE /api/v1/team/members/{id}
+        .routes(routes!(team::deactivate))                                 // POST /api/v1/team/members/{id}/deactivate
+        .routes(routes!(team::reactivate))                                 // POST /api/v1/team/members/{id}/reactivate
+        .routes(routes!(team::transfer_ownership))                         // POST /api/v1/team/transfer-ownership
+        .routes(routes!(invitations::list, invitations::invite))           // GET POST /api/v1/team/invitations
+        .routes(routes!(invitations::lookup))                              // GET /api/v1/team/invitations/lookup
+        .routes(routes!(invitations::accept))                              // POST /api/v1/team/invitations/accept
+        .routes(routes!(invitations::cancel))                              // DELETE /api/v1/team/invitations/{id}
+        .routes(routes!(invitations::resend))                              // POST /api/v1/team/invitations/{id}/resend
 
         .routes(routes!(api_keys::list, api_keys::create))                 // GET POST /api/v1/security/api-keys
         .routes(routes!(api_keys::revoke))                                 // DELETE /api/v1/security/api-keys/{id}

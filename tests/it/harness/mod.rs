@@ -142,6 +142,12 @@ impl Installation {
         Person::new(self.router.clone(), Some(reply.ok(201)))
     }
 
+    /// The same person in the organisation that they enter first.
+    pub async fn sign_in(&self, email: &str) -> Person {
+        let reply = self.nobody().post("/api/v1/auth/login", json!({ "email": email, "password": PASSWORD })).await;
+        Person::new(self.router.clone(), Some(reply.ok(200)))
+    }
+
     /// The same person with a new pair of tokens, after the access token expired.
     pub async fn signed_in_again(&self, person: &Person) -> Person {
         let body = json!({ "refresh_token": person.refresh_token() });

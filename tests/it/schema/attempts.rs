@@ -46,7 +46,7 @@ const ACTORS: [Actor; 9] = [
 ];
 
 /// The state machine, called on the execution of each owner that is in the right state. (name, state, call)
-pub const CALLS: [(&str, &str, &str); 8] = [
+pub const CALLS: [(&str, &str, &str); 12] = [
     ("app.claim_execution", "pending", "app.claim_execution({id}, now(), now())"),
     ("app.renew_execution", "running", "app.renew_execution({id}, now() + interval '1 minute')"),
     (
@@ -65,10 +65,23 @@ pub const CALLS: [(&str, &str, &str); 8] = [
     // The id is that of a new mail, which nobody owns.
     ("app.enqueue_mail", "pending", "app.enqueue_mail({id}, '', now())"),
     ("app.enqueue_mail_job", "pending", "app.enqueue_mail_job({id})"),
+    // Ada is an owner, and so is Bob.
+    ("app.change_member, demoted", "", "app.change_member('{user}', 'viewer', 'active')"),
+    ("app.change_member, shut out", "", "app.change_member('{user}', 'owner', 'inactive')"),
+    ("app.transfer_ownership", "", "app.transfer_ownership('{user}')"),
+    // Nobody loses a session here, because everybody is an active member.
+    ("app.end_member_sessions", "", "EXISTS (SELECT FROM app.end_member_sessions('{user}', now()))"),
 ];
 
 /// What the calls may change, beside which nothing of ours is in their reach.
-const CALLED_ON: [&str; 4] = ["skill_executions", "skills", "mail_outbox", "graphile_worker._private_jobs"];
+const CALLED_ON: [&str; 6] = [
+    "skill_executions",
+    "skills",
+    "mail_outbox",
+    "organization_members",
+    "user_sessions",
+    "graphile_worker._private_jobs",
+];
 
 /// One attempt, and what came of it for the rows of each owner.
 #[derive(Clone, PartialEq)]
@@ -219,7 +232,8 @@ impl Attempts {
                 by_default
                     .push((whose, self.insert(table, actor, &table.insert(owner, "new", &left_out), whose).await));
             }
-            if table.whose == Whose::Columns && whose != "own" {
+            let is_somebodys = matches!(table.whose, Whose::Columns | Whose::Inviter) && whose != "own";
+            if is_somebodys || table.whose == Whose::Organization {
                 let effect = self.run(actor, &table.give_away(owner), &[table]).await;
                 given_away
                     .push((whose, effect.map_or_else(|refusal| refusal, |e| format!("{} rows", e.changed.len()))));
@@ -246,7 +260,7 @@ impl Attempts {
         let mut cells = Vec::new();
         for owner in &OWNERS {
             let id = format!("md5('skill_executions {} {state}')::uuid", owner.name);
-            let statement = format!("SELECT {}", call.replace("{id}", &id));
+            let statement = format!("SELECT {}", call.replace("{id}", &id).replace("{user}", owner.user));
             let outcome = match self.run(actor, &statement, &looked_at).await {
                 Err(refusal) => refusal,
                 Ok(effect) => {
@@ -295,7 +309,7 @@ impl Attempts {
         let sql = format!(
             "ROLLBACK TO SAVEPOINT attempt;
              SELECT attname FROM pg_attribute WHERE attrelid = '{}'::regclass AND atthasdef
-                AND attname IN ('organization_id', 'user_id')
+                AND attname IN ('organization_id', 'user_id', 'invited_by')
                 AND NOT has_column_privilege('{}', attrelid, attnum, 'INSERT')",
             table.name, actor.role
         );

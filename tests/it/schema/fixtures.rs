@@ -18,7 +18,7 @@ const ZOE: &str = "00000000-0000-4000-8000-00000000020e";
 pub struct Owner {
     pub name: &'static str,
     organization: &'static str,
-    user: &'static str,
+    pub user: &'static str,
 }
 
 pub const OWNERS: [Owner; 4] = [
@@ -33,6 +33,8 @@ pub const OWNERS: [Owner; 4] = [
 pub enum Whose {
     /// It says so, in organization_id and user_id.
     Columns,
+    /// It says who invited, in organization_id and invited_by.
+    Inviter,
     /// An organisation.
     Organization,
     /// A person.
@@ -64,7 +66,7 @@ const ORGANIZATION: (&str, &str) = ("organization_id", "'{organization}'");
 const USER: (&str, &str) = ("user_id", "'{user}'");
 
 /// One entry per table, of ours and of the job engine.
-pub const TABLES: [Table; 22] = [
+pub const TABLES: [Table; 23] = [
     Table {
         name: "organizations",
         key: "id",
@@ -95,6 +97,23 @@ pub const TABLES: [Table; 22] = [
         rows: &[],
         row: &[ORGANIZATION, ("user_id", "'{newcomer}'"), ("role", "'owner'"), ("joined_at", "now()")],
         change: "role = 'viewer'",
+    },
+    Table {
+        name: "team_invitations",
+        key: "id",
+        whose: Whose::Inviter,
+        rows: &["first"],
+        row: &[
+            ORGANIZATION,
+            ("id", "{id}"),
+            ("email", "'{owner}-{row}@example.com'"),
+            ("role", "'member'"),
+            ("invited_by", "'{user}'"),
+            ("token_hash", "'{owner} {row}'"),
+            LATER,
+            MADE,
+        ],
+        change: "status = 'cancelled'",
     },
     Table {
         name: "user_sessions",
@@ -314,22 +333,24 @@ impl Table {
 
     /// Whether each of the four owners may have rows here.
     pub fn is_owned(&self) -> bool {
-        matches!(self.whose, Whose::Columns | Whose::Session)
+        matches!(self.whose, Whose::Columns | Whose::Inviter | Whose::Session)
     }
 
     /// Table, key, owner and content of every row.
     pub fn content(&self) -> String {
-        let owner = |row: &str| {
+        let owned_by = |row: &str, user: &str| {
             let when = |o: &Owner| format!("WHEN '{} {}' THEN '{}'", o.organization, o.user, o.name);
             let whens: Vec<String> = OWNERS.iter().map(when).collect();
             format!(
-                "CASE {row}.organization_id || ' ' || {row}.user_id {} ELSE
+                "CASE {row}.organization_id || ' ' || {row}.{user} {} ELSE
                      CASE {row}.organization_id WHEN '{A}' THEN 'A' ELSE 'B' END END",
                 whens.join(" ")
             )
         };
+        let owner = |row: &str| owned_by(row, "user_id");
         let whose = match self.whose {
             Whose::Columns => owner("t"),
+            Whose::Inviter => owned_by("t", "invited_by"),
             Whose::Organization => format!("CASE t.id WHEN '{A}' THEN 'own' WHEN '{B}' THEN 'stranger' ELSE 'new' END"),
             Whose::User => format!(
                 "CASE t.id WHEN '{ADA}' THEN 'own' WHEN '{BOB}' THEN 'colleague' WHEN '{EVE}' THEN 'stranger'
@@ -362,7 +383,14 @@ impl Table {
 
     /// Gives every row within reach to somebody else, reading no column.
     pub fn give_away(&self, to: &Owner) -> String {
-        format!("UPDATE {} SET organization_id = '{}', user_id = '{}'", self.path(), to.organization, to.user)
+        match self.whose {
+            Whose::Organization => format!("UPDATE {} SET id = gen_random_uuid()", self.path()),
+            Whose::Inviter => {
+                let (organization, user) = (to.organization, to.user);
+                format!("UPDATE {} SET organization_id = '{organization}', invited_by = '{user}'", self.path())
+            }
+            _ => format!("UPDATE {} SET organization_id = '{}', user_id = '{}'", self.path(), to.organization, to.user),
+        }
     }
 }
 

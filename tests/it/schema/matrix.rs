@@ -62,9 +62,14 @@ fn rendered(lines: &[Line]) -> String {
     text
 }
 
+/// Calls that are meant to reach colleagues: running a team.
+const OF_COLLEAGUES: [&str; 2] = ["app.change_member", "app.transfer_ownership"];
+
 /// Whether it lets somebody do what no design of ours could mean, whatever the expectation says.
 fn leaks(line: &Line) -> bool {
     let calls = line.subject.starts_with("app.");
+    let runs_team = OF_COLLEAGUES.iter().any(|name| line.subject.starts_with(name));
+    let foreign = if runs_team { &["elsewhere's ", "stranger's "][..] } else { &["'s "] };
     let refused = |outcome: &str| {
         outcome == "no"
             || ["42501", "error", "0/", "0 row", "1 row of own"].iter().any(|start| outcome.starts_with(start))
@@ -77,9 +82,9 @@ fn leaks(line: &Line) -> bool {
         caller if line.subject == "app.enqueue_mail" => any && !["tenant", "owner"].contains(&caller),
         caller if line.subject == "app.enqueue_mail_job" => any && caller != "system" && !caller.starts_with("owner"),
         // A call for one that changed a row of another.
-        _ if line.cells.iter().any(|(_, outcome)| outcome.contains("'s ")) => true,
+        _ if line.cells.iter().any(|(_, outcome)| foreign.iter().any(|whose| outcome.contains(whose))) => true,
         "tenant" | "tenant, all granted" | "owner" => {
-            reached("elsewhere") || reached("stranger") || (calls && reached("colleague"))
+            reached("elsewhere") || reached("stranger") || (calls && !runs_team && reached("colleague"))
         }
         // Spans the organisations, and is held by what it was granted; never by way of the tenants' functions.
         "system" | "system, all granted" => calls && any,

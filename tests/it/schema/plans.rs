@@ -84,7 +84,9 @@ async fn complaint(conn: &mut PgConnection, opening: &str, query: &str, leading:
     scans(&plan, &mut found);
     assert!(!found.is_empty(), "the plan reads nothing: {plan}");
     let wrong = found.iter().find(|(node, table, index, condition)| {
-        let reads_ours = ["skills", "skill_executions"].contains(&table.as_str()) || !index.is_empty();
+        let reads_ours = ["skills", "skill_executions", "organization_members", "team_invitations"]
+            .contains(&table.as_str())
+            || !index.is_empty();
         reads_ours
             && (node == "Seq Scan"
                 || index.is_empty()
@@ -243,4 +245,82 @@ async fn no_request_reads_a_whole_table() {
     crate::harness::eventually("the server's connections end", async || texts(&mut conn, own).await[0] == "0").await;
     let scanned = texts(&mut conn, scanned).await;
     assert_eq!(scanned, ["skill_executions 0", "skills 0"], "some request read a whole table: EXPLAIN its statements");
+}
+
+/// Thirty teams of the same 300 people, each of whom invited somebody to each of them.
+async fn crowd_of_teams(conn: &mut PgConnection) {
+    let sql = "
+        BEGIN;
+        INSERT INTO organizations (id, name, created_at, updated_at)
+            SELECT md5('organisation ' || o)::uuid, o, now(), now() FROM generate_series(1, 30) o;
+        INSERT INTO users (id, email, first_name, last_name, created_at, updated_at)
+            SELECT md5('user 1 ' || u)::uuid, u || '@example.com', 'A', 'B', now(), now()
+              FROM generate_series(1, 300) u;
+        INSERT INTO organization_members (organization_id, user_id, role, status, joined_at)
+            SELECT md5('organisation ' || o)::uuid, md5('user 1 ' || u)::uuid,
+                   CASE u WHEN 1 THEN 'owner' ELSE 'member' END,
+                   CASE WHEN u % 5 = 0 THEN 'removed' ELSE 'active' END, now()
+              FROM generate_series(1, 30) o, generate_series(1, 300) u;
+        INSERT INTO team_invitations (organization_id, id, email, role, invited_by, token_hash, status, expires_at,
+                                      created_at)
+            SELECT md5('organisation ' || o)::uuid, md5(format('invitation %s %s', o, u))::uuid,
+                   format('new-%s@%s.example.com', u, o), 'member', md5('user 1 ' || u)::uuid,
+                   sha256(format('%s %s', o, u)::bytea), CASE WHEN u % 9 = 0 THEN 'pending' ELSE 'accepted' END,
+                   now() + interval '1 day', now()
+              FROM generate_series(1, 30) o, generate_series(1, 300) u;
+        COMMIT";
+    texts(conn, sql).await;
+    texts(conn, "VACUUM (ANALYZE) organization_members").await;
+    texts(conn, "VACUUM (ANALYZE) team_invitations").await;
+}
+
+#[tokio::test]
+async fn a_team_is_read_by_its_own_index_however_many_teams_there_are() {
+    let database = cluster::fresh_database().await;
+    let mut conn = superuser(&database).await;
+    crowd_of_teams(&mut conn).await;
+    let mut complaints = Vec::new();
+    let invitations = "FROM team_invitations i
+        JOIN organization_members m ON m.organization_id = i.organization_id AND m.user_id = i.invited_by";
+    for query in [
+        "SELECT m.user_id FROM organization_members m WHERE m.role = 'owner' AND m.status <> 'removed'
+          ORDER BY m.status <> 'active', m.joined_at, m.user_id LIMIT 1",
+        "SELECT count(*) FROM organization_members WHERE status <> 'removed'",
+        "SELECT count(*) FROM organization_members WHERE role = 'owner' AND status = 'active'",
+        "SELECT id, email FROM organization_members WHERE status <> 'removed'
+          ORDER BY array_position(ARRAY['active', 'pending', 'inactive'], status),
+                   array_position(ARRAY['owner', 'admin', 'member', 'viewer'], role), id LIMIT 500",
+        "SELECT id FROM organization_members WHERE id = md5('x')::uuid AND status <> 'removed'",
+        "SELECT id FROM organization_members WHERE user_id = md5('user 1 7')::uuid AND status <> 'removed'",
+        "SELECT email FROM organization_members WHERE email = ANY ('{a@x.co,b@x.co}') AND status <> 'removed'",
+        "SELECT count(*) FROM team_invitations WHERE status = 'pending' AND expires_at > now()",
+        "SELECT email FROM team_invitations
+          WHERE email = ANY ('{a@x.co,b@x.co}') AND status = 'pending' AND expires_at > now()",
+        "UPDATE team_invitations SET status = 'expired' WHERE status = 'pending' AND expires_at <= now()",
+        "UPDATE team_invitations SET status = 'cancelled' WHERE id = md5('invitation 1 7')::uuid",
+        &format!(
+            "SELECT i.id, m.first_name {invitations}
+              ORDER BY i.status = 'pending' AND i.expires_at > now() DESC, i.created_at DESC, i.id LIMIT 500"
+        ),
+        &format!("SELECT i.id, m.first_name {invitations} WHERE i.id = md5('invitation 1 7')::uuid"),
+    ] {
+        complaints.extend(complaint(&mut conn, TENANT, query, "organization_id").await);
+    }
+    let system = "SET LOCAL ROLE kijko_system;";
+    for (query, leading) in [
+        ("SELECT id FROM team_invitations WHERE token_hash = sha256('1 7')", "token_hash"),
+        (
+            "SELECT organization_id FROM organization_members WHERE user_id = md5('user 1 7')::uuid AND status = 'active'
+              ORDER BY joined_at, organization_id LIMIT 500",
+            "user_id",
+        ),
+        (
+            "UPDATE organization_members SET last_active_at = now()
+              WHERE organization_id = md5('organisation 1')::uuid AND user_id = md5('user 1 7')::uuid",
+            "organization_id",
+        ),
+    ] {
+        complaints.extend(complaint(&mut conn, system, query, leading).await);
+    }
+    assert!(complaints.is_empty(), "these read the rows of other teams:\n  {}", complaints.join("\n  "));
 }

@@ -6,11 +6,16 @@ use super::{OURS, catalogue, nothing, superuser, texts};
 use crate::harness::cluster;
 
 /// Every function of the schema `app`, and who may call it besides the owner.
-const FUNCTIONS: [(&str, &str); 11] = [
+const FUNCTIONS: [(&str, &str); 17] = [
+    ("app.acts_as", ""),
+    ("app.change_member", "kijko_tenant"),
     ("app.claim_execution", "kijko_tenant"),
+    ("app.copy_person_to_member", ""),
+    ("app.copy_person_to_members", ""),
     ("app.current_org", "kijko_tenant"),
     ("app.current_user_id", "kijko_tenant"),
     ("app.end_execution", "kijko_tenant"),
+    ("app.end_member_sessions", "kijko_tenant"),
     ("app.enqueue_execution", "kijko_tenant"),
     ("app.enqueue_mail", "kijko_tenant"),
     ("app.enqueue_mail_job", "kijko_system"),
@@ -18,6 +23,7 @@ const FUNCTIONS: [(&str, &str); 11] = [
     ("app.record_usage", "kijko_tenant"),
     ("app.refuse_change", ""),
     ("app.renew_execution", "kijko_tenant"),
+    ("app.transfer_ownership", "kijko_tenant"),
 ];
 
 #[tokio::test]
@@ -183,6 +189,9 @@ async fn a_type_made_by_a_tenant_never_runs_code_as_the_owner() {
         format!("app.record_usage({execution}, 1, 1, 1, 1, 'p', 'm', 1::smallint)"),
         format!("app.enqueue_execution({execution})"),
         format!("app.enqueue_mail({execution}, '', now())"),
+        "app.change_member(app.current_user_id(), 'viewer', 'active')".to_owned(),
+        "app.transfer_ownership(app.current_user_id())".to_owned(),
+        "(SELECT count(*) FROM app.end_member_sessions(app.current_user_id(), now()))".to_owned(),
     ];
     for call in calls {
         let mut trap = String::from("BEGIN; ") + &super::fixtures::become_ada("kijko_tenant");

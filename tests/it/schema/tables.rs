@@ -26,10 +26,16 @@ enum Erasure {
 }
 
 /// What the archive of a person and the erasure of a person do with each table. (exported, on erasure, why)
-const PERSONAL_DATA: [(&str, bool, Erasure, &str); 15] = [
+const PERSONAL_DATA: [(&str, bool, Erasure, &str); 16] = [
     ("organizations", false, Erasure::Retain, "names no person; goes with its last member, as the contract says"),
     ("users", true, Erasure::Erase, "the profile, exported without the password hash"),
     ("organization_members", true, Erasure::Erase, "one's own memberships"),
+    (
+        "team_invitations",
+        false,
+        Erasure::Erase,
+        "what was sent to one's address; what one sent stays, as an audit entry without the name of the actor",
+    ),
     ("user_sessions", true, Erasure::Erase, "one's own sign-ins, with the browser's name"),
     ("refresh_tokens", false, Erasure::Erase, "secrets; they go with their session"),
     ("signing_keys", false, Erasure::Retain, "no personal data: keys of the installation"),

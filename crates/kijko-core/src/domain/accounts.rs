@@ -44,6 +44,9 @@ pub struct NewAccount {
     pub password: SecretString,
     pub first_name: String,
     pub last_name: String,
+    /// The secret of an invitation to this address: they join that organisation instead of getting one of their own.
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
+    pub invitation_token: Option<SecretString>,
 }
 
 impl NewAccount {
@@ -54,6 +57,7 @@ impl NewAccount {
             password: self.password,
             first_name: self.first_name.trim().to_owned(),
             last_name: self.last_name.trim().to_owned(),
+            invitation_token: self.invitation_token,
         };
         let mut check = Check::default();
         check_email(&mut check, &account.email);
@@ -89,7 +93,7 @@ impl Credentials {
     }
 }
 
-fn normalized_email(email: &str) -> String {
+pub(crate) fn normalized_email(email: &str) -> String {
     email.trim().to_lowercase()
 }
 
@@ -145,6 +149,7 @@ mod tests {
             password: "short".into(),
             first_name: " ".into(),
             last_name: "<b>".into(),
+            invitation_token: None,
         };
         let Err(crate::Error::Invalid { violations, .. }) = account.checked() else {
             panic!("a sign-up with four mistakes was accepted")

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::invitations::TeamInvitation;
+
 /// Deliberately without `Debug`: the text may hold a link that signs somebody in.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Mail {
@@ -24,5 +26,27 @@ impl Mail {
              Kijko\n"
         );
         Self { to: to.to_owned(), subject: "Confirm your e-mail address".to_owned(), text }
+    }
+
+    /// This one does repeat what its sender wrote: it comes from somebody who has a team, and whose seats bound how many
+    /// such mails there can be.
+    pub fn invitation(invitation: &TeamInvitation, organization: &str, link: &str) -> Self {
+        let inviter = &invitation.invited_by.name;
+        let message = match &invitation.message {
+            Some(message) => format!("{inviter} writes:\n\n{message}\n\n"),
+            None => String::new(),
+        };
+        let text = format!(
+            "Hello,\n\n\
+             {inviter} invites you to join {organization} on Kijko, with the role {role}.\n\n\
+             {message}\
+             To accept, open this link:\n\n\
+             {link}\n\n\
+             It works once, for this address alone, until {day}. If you do not know who this is, ignore this mail.\n\n\
+             Kijko\n",
+            role = invitation.role.as_str(),
+            day = invitation.expires_at.format("%Y-%m-%d"),
+        );
+        Self { to: invitation.email.clone(), subject: "You are invited to join a team on Kijko".to_owned(), text }
     }
 }

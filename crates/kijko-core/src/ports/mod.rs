@@ -17,6 +17,7 @@ pub mod events;
 pub mod executions;
 pub mod idempotency;
 pub mod identity;
+pub mod invitations;
 pub mod jobs;
 pub mod login_attempts;
 pub mod mails;
@@ -25,6 +26,7 @@ pub mod rate_limits;
 pub mod secrets;
 pub mod sessions;
 pub mod skills;
+pub mod team;
 pub mod tickets;
 
 #[async_trait]
@@ -52,9 +54,11 @@ pub trait TenantTx: Send {
     fn audit(&mut self) -> &mut dyn audit::OwnAuditRepo;
     fn executions(&mut self) -> &mut dyn executions::ExecutionRepo;
     fn idempotency(&mut self) -> &mut dyn idempotency::IdempotencyRepo;
-    #[allow(dead_code, reason = "for what members do: invitations")]
     fn outbox(&mut self) -> &mut dyn mails::Outbox;
+    fn invitations(&mut self) -> &mut dyn invitations::InvitationRepo;
+    fn members(&mut self) -> &mut dyn team::MemberRepo;
     fn skills(&mut self) -> &mut dyn skills::SkillRepo;
+    fn team(&mut self) -> &mut dyn team::TeamRepo;
 
     /// Tells every process, when this transaction commits.
     async fn announce(&mut self, event: &Event) -> Result<()>;
@@ -73,6 +77,7 @@ pub trait SystemTx: Send {
     fn old_replies(&mut self) -> &mut dyn idempotency::OldRepliesRepo;
     fn mails(&mut self) -> &mut dyn mails::MailRepo;
     fn outbox(&mut self) -> &mut dyn mails::Outbox;
+    fn invitations(&mut self) -> &mut dyn invitations::JoinRepo;
     fn sessions(&mut self) -> &mut dyn sessions::SessionRepo;
     fn signing_keys(&mut self) -> &mut dyn identity::SigningKeyRepo;
     fn tickets(&mut self) -> &mut dyn tickets::TicketRepo;
@@ -91,6 +96,10 @@ pub enum SystemTask {
     Refresh,
     SignOut,
     Authenticate,
+    JoinOrganization,
+    ListOrganizations,
+    SwitchOrganization,
+    CheckPassword,
     LoadSigningKeys,
     RotateSigningKeys,
     SweepExecutions,

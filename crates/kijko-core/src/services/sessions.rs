@@ -21,12 +21,12 @@ use crate::error::{AuthReason, Code, Error, Result};
 use crate::ports::identity::Verified;
 use crate::ports::{SystemTask, SystemTx};
 use crate::services::identity::{Credential, Identity};
-use crate::services::{limits, links, login_attempts};
+use crate::services::{invitations, limits, links, login_attempts};
 
 pub use crate::domain::sessions::Origin;
 
-/// Creates a user with an organisation of their own and signs them in.
-/// Refuses with `VALIDATION_ERROR`, `EMAIL_TAKEN`, `SIGNUP_DISABLED`.
+/// Creates a user and signs them in: to an organisation of their own or, with an invitation, to the one they join.
+/// Refuses with `VALIDATION_ERROR`, `EMAIL_TAKEN`, `SIGNUP_DISABLED`, and as `invitations::accept` does.
 pub async fn sign_up(app: &App, new: NewAccount, origin: &Origin) -> Result<TokenResponse> {
     if !app.config.identity.signup_enabled {
         return Err(Error::Forbidden { code: Code::SignupDisabled });
@@ -48,9 +48,18 @@ pub async fn sign_up(app: &App, new: NewAccount, origin: &Origin) -> Result<Toke
     };
     let now = app.clock.now();
     let mut tx = open(app, SystemTask::SignUp).await?;
-    tx.accounts().insert(&user, &hash, &organization, now).await?;
-    links::send_verification(app, &mut *tx, &user, now).await?;
-    let account = tx.accounts().find(user.id, organization.id).await?;
+    let organization = match &new.invitation_token {
+        Some(secret) => {
+            tx.accounts().insert_person(&user, &hash, now).await?;
+            invitations::join(app, &mut *tx, &user, secret, origin, now).await?.team_id
+        }
+        None => {
+            tx.accounts().insert(&user, &hash, &organization, now).await?;
+            links::send_verification(app, &mut *tx, &user, now).await?;
+            organization.id
+        }
+    };
+    let account = tx.accounts().find(user.id, organization).await?;
     let account = account.ok_or_else(|| Error::internal("signing up", "the account is not there"))?;
     let reply = open_session(app, &mut *tx, &account, AuthMethod::Password, origin, now).await?;
     tx.commit().await?;
@@ -117,6 +126,9 @@ pub async fn refresh(app: &App, token: &SecretString, origin: &Origin) -> Result
         return Err(invalid());
     }
     if token.rotation.is_none() {
+        if !tx.accounts().note_activity(session.user_id, session.organization_id, now).await? {
+            return Err(invalid());
+        }
         let successor = new_token(app, session.id, now);
         if tx.sessions().rotate_token(token.id, successor.id, now).await? {
             tx.sessions().insert_token(&successor).await?;
@@ -218,7 +230,26 @@ async fn open_session(
     origin: &Origin,
     now: Timestamp,
 ) -> Result<TokenResponse> {
+    let reply = begin_session(app, tx, account, auth_method, "Signed in with a password", origin, now).await?;
+    login_attempts::note_success(app, tx, account, auth_method, origin, now).await?;
+    Ok(reply)
+}
+
+/// A new session in the organisation of the account, for somebody who is known already. Refuses with `NO_ORGANIZATION`.
+pub(crate) async fn begin_session(
+    app: &App,
+    tx: &mut dyn SystemTx,
+    account: &Account,
+    auth_method: AuthMethod,
+    description: &str,
+    origin: &Origin,
+    now: Timestamp,
+) -> Result<TokenResponse> {
     let Some(membership) = &account.membership else { return Err(Error::Forbidden { code: Code::NoOrganization }) };
+    // Before the session is there: whoever ends the membership now waits, and then ends the session too.
+    if !tx.accounts().note_activity(account.user.id, membership.organization.id, now).await? {
+        return Err(Error::Forbidden { code: Code::NoOrganization });
+    }
     let id = SessionId(app.random.uuid());
     let token = new_token(app, id, now);
     let session = Session {
@@ -235,11 +266,10 @@ async fn open_session(
     let entry = AuditEntry {
         event: AuditEvent::UserLogin,
         user_id: Some(account.user.id),
-        description: "Signed in with a password".into(),
+        description: description.to_owned(),
         metadata: json!({}),
     };
     audit(app, tx, session.organization_id, &entry, origin, now).await?;
-    login_attempts::note_success(app, tx, account, auth_method, origin, now).await?;
     token_response(app, account, id, token.id, now)
 }
 

@@ -25,6 +25,7 @@ fn by_constraint(constraint: &str, error: sqlx::Error) -> Error {
         "skills_organization_id_user_id_name_key" => {
             Error::Conflict { code: Code::SkillNameExists, field: Some("name"), details: None }
         }
+        "team_invitations_organization_id_email_key" => Error::conflict(Code::InvitationExists),
         "users_email_key" => Error::Conflict { code: Code::EmailTaken, field: Some("email"), details: None },
         "skill_executions_organization_id_skill_id_fkey" => Error::not_found(Code::SkillNotFound),
         _ => Error::internal("a constraint of the database", error),

@@ -20,12 +20,14 @@ pub(crate) mod events;
 mod executions;
 mod health;
 mod idempotency;
+mod invitations;
 mod login_attempts;
 mod mails;
 pub(crate) mod migrations;
 mod sessions;
 mod signing_keys;
 mod skills;
+mod team;
 mod tickets;
 mod tx;
 

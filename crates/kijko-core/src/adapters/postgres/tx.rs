@@ -22,10 +22,12 @@ use crate::ports::audit::{AuditRepo, OwnAuditRepo};
 use crate::ports::executions::{ActiveExecutionRepo, ExecutionRepo};
 use crate::ports::idempotency::{IdempotencyRepo, OldRepliesRepo};
 use crate::ports::identity::SigningKeyRepo;
+use crate::ports::invitations::{InvitationRepo, JoinRepo};
 use crate::ports::login_attempts::LoginAttemptRepo;
 use crate::ports::mails::{MailRepo, Outbox};
 use crate::ports::sessions::SessionRepo;
 use crate::ports::skills::SkillRepo;
+use crate::ports::team::{MemberRepo, TeamRepo};
 use crate::ports::tickets::TicketRepo;
 use crate::ports::{SystemTask, SystemTx, TenantTx};
 
@@ -123,7 +125,19 @@ impl TenantTx for PgTenantTx {
         self
     }
 
+    fn invitations(&mut self) -> &mut dyn InvitationRepo {
+        self
+    }
+
+    fn members(&mut self) -> &mut dyn MemberRepo {
+        self
+    }
+
     fn skills(&mut self) -> &mut dyn SkillRepo {
+        self
+    }
+
+    fn team(&mut self) -> &mut dyn TeamRepo {
         self
     }
 
@@ -167,6 +181,10 @@ impl SystemTx for PgSystemTx {
     }
 
     fn old_replies(&mut self) -> &mut dyn OldRepliesRepo {
+        self
+    }
+
+    fn invitations(&mut self) -> &mut dyn JoinRepo {
         self
     }
 

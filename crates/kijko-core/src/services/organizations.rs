@@ -1,0 +1,31 @@
+//! The organisations that somebody belongs to, and going from one to another.
+
+use crate::app::App;
+use crate::domain::organizations::{OrganizationMembership, SwitchRequest};
+use crate::domain::sessions::TokenResponse;
+use crate::error::{Code, Error, Result};
+use crate::ports::SystemTask;
+use crate::services::identity::Identity;
+use crate::services::sessions::{self, Origin};
+
+/// Where the caller is an active member, in the order of joining; at most 500.
+pub async fn list(app: &App, identity: &Identity) -> Result<Vec<OrganizationMembership>> {
+    let account = &identity.account;
+    let current = account.membership.as_ref().map(|membership| membership.organization.id);
+    let mut tx = app.store.system(SystemTask::ListOrganizations).await?;
+    tx.accounts().organizations(account.user.id, current).await
+}
+
+/// Signs the caller in to another of their organisations, without proving again who they are. The session that they come
+/// from goes on, for other windows. Refuses with `NOT_FOUND` where they are no active member.
+pub async fn switch(app: &App, identity: &Identity, request: &SwitchRequest, origin: &Origin) -> Result<TokenResponse> {
+    let mut tx = app.store.system(SystemTask::SwitchOrganization).await?;
+    let account = tx.accounts().find(identity.account.user.id, request.org_id).await?;
+    let account = account.filter(|account| !account.disabled && account.membership.is_some());
+    let account = account.ok_or(Error::not_found(Code::NotFound))?;
+    let now = app.clock.now();
+    let how = "Came from another organisation";
+    let reply = sessions::begin_session(app, &mut *tx, &account, identity.auth_method, how, origin, now).await?;
+    tx.commit().await?;
+    Ok(reply)
+}
