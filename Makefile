@@ -7,13 +7,16 @@ export PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH):/usr/sbin:/sbin
 LOCKED := $(if $(CI),--locked)
 CARGO_DENY := 0.20.2
 
-.PHONY: help run test lint doc prepare check-prepared openapi bench policy-mutants setup
+.PHONY: help run keycloak test lint doc prepare check-prepared openapi bench policy-mutants setup
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
 
 run: setup ## Start Kijko with a database of its own
 	cargo run $(LOCKED) -p kijko-http
+
+keycloak: ## Start a Keycloak on loopback for trying the Keycloak mode; fetched on the first run
+	@scripts/keycloak.sh
 
 test: setup ## Run every test; they start what they need
 	@scripts/setup.sh tests

@@ -2,25 +2,62 @@
 
 use serde_json::json;
 
-use crate::harness::{Installation, PASSWORD};
+use crate::harness::{Installation, Mode, PASSWORD};
 
-#[tokio::test]
-async fn signing_up_gives_a_session_and_an_organisation_of_ones_own() {
-    let app = Installation::new().await;
+/// AUTH-01 to AUTH-08 hold whoever signs people in, so each of these is run with the built-in provider and with a realm
+/// of Keycloak.
+macro_rules! in_both_modes {
+    ($($name:ident,)*) => {
+        mod builtin {
+            $(#[tokio::test]
+            async fn $name() {
+                super::in_mode(super::Mode::Builtin, super::$name).await;
+            })*
+        }
+        mod keycloak {
+            $(#[tokio::test]
+            async fn $name() {
+                super::in_mode(super::Mode::Keycloak, super::$name).await;
+            })*
+        }
+    };
+}
+
+async fn in_mode(mode: Mode, test: impl AsyncFnOnce(Installation)) {
+    if let Some(app) = Installation::in_mode(mode, &[]).await {
+        test(app).await;
+    }
+}
+
+in_both_modes! {
+    signing_up_gives_a_session_and_an_organisation_of_ones_own,
+    an_address_can_sign_up_once_also_in_a_race,
+    unknown_addresses_and_wrong_passwords_sound_the_same,
+    a_disabled_account_cannot_sign_in_and_is_out_within_half_a_minute,
+    a_refresh_token_works_once_and_gives_a_new_pair,
+    many_tabs_that_refresh_at_once_all_get_the_same_successor,
+    refresh_tokens_end_with_time_and_with_membership,
+    an_expired_access_token_is_replaced_through_refresh,
+    logging_out_ends_the_session_at_once_and_everywhere,
+    an_expired_access_token_is_good_enough_to_log_out,
+    a_token_survives_a_restart_and_works_on_every_process,
+}
+
+async fn signing_up_gives_a_session_and_an_organisation_of_ones_own(app: Installation) {
     let body = json!({ "email": " Ada@Example.COM ", "password": PASSWORD, "first_name": "Ada", "last_name": "L" });
     let tokens = app.nobody().post("/api/v1/auth/signup", body).await.ok(201);
-    assert_eq!((&tokens["token_type"], &tokens["expires_in"]), (&json!("Bearer"), &json!(1800)));
+    // The realm has its own opinion, and keeps the passwords.
+    let (life, hashes) = if app.mode() == Mode::Builtin { (1800, 1) } else { (300, 0) };
+    assert_eq!((&tokens["token_type"], &tokens["expires_in"]), (&json!("Bearer"), &json!(life)));
     let me = app.with_token(tokens["access_token"].as_str().unwrap()).get("/api/v1/auth/me").await.ok(200);
     assert_eq!(me["email"], "ada@example.com");
     assert_eq!((&me["roles"], &me["plan"]), (&json!(["owner"]), &json!("free")));
     assert_ne!(me["org_id"], me["id"], "the organisation has an id of its own");
     assert_eq!(app.count("organizations WHERE name = 'Ada''s workspace'").await, 1);
-    assert_eq!(app.count("users WHERE password_hash LIKE '$argon2id$%'").await, 1);
+    assert_eq!(app.count("users WHERE password_hash LIKE '$argon2id$%'").await, hashes);
 }
 
-#[tokio::test]
-async fn an_address_can_sign_up_once_also_in_a_race() {
-    let app = Installation::new().await;
+async fn an_address_can_sign_up_once_also_in_a_race(app: Installation) {
     let body = json!({ "email": "ada@example.com", "password": PASSWORD, "first_name": "A", "last_name": "L" });
     let nobody = app.nobody();
     let attempts = (0..8).map(|_| nobody.post("/api/v1/auth/signup", body.clone()));
@@ -39,9 +76,7 @@ async fn a_closed_installation_lets_nobody_in() {
     app.nobody().post("/api/v1/auth/signup", body).await.refused(403, "SIGNUP_DISABLED");
 }
 
-#[tokio::test]
-async fn unknown_addresses_and_wrong_passwords_sound_the_same() {
-    let app = Installation::new().await;
+async fn unknown_addresses_and_wrong_passwords_sound_the_same(app: Installation) {
     app.sign_up("ada@example.com").await;
     let login = |email: &str, password: &str| {
         let body = json!({ "email": email, "password": password });
@@ -62,9 +97,7 @@ async fn unknown_addresses_and_wrong_passwords_sound_the_same() {
     assert_eq!(app.count("audit_logs WHERE event_type = 'user.login'").await, 2);
 }
 
-#[tokio::test]
-async fn a_disabled_account_cannot_sign_in_and_is_out_within_half_a_minute() {
-    let app = Installation::new().await;
+async fn a_disabled_account_cannot_sign_in_and_is_out_within_half_a_minute(app: Installation) {
     let ada = app.sign_up("ada@example.com").await;
     ada.get("/api/v1/auth/me").await.ok(200);
     app.sql("UPDATE users SET disabled_at = now()").await;
@@ -74,9 +107,7 @@ async fn a_disabled_account_cannot_sign_in_and_is_out_within_half_a_minute() {
     assert_eq!(ada.get("/api/v1/auth/me").await.refused(401, "UNAUTHENTICATED")["details"]["reason"], "revoked");
 }
 
-#[tokio::test]
-async fn a_refresh_token_works_once_and_gives_a_new_pair() {
-    let app = Installation::new().await;
+async fn a_refresh_token_works_once_and_gives_a_new_pair(app: Installation) {
     let ada = app.owner().await;
     let refresh = |token: String| {
         let nobody = app.nobody();
@@ -99,9 +130,7 @@ async fn a_refresh_token_works_once_and_gives_a_new_pair() {
     assert_eq!(app.count("audit_logs WHERE event_type = 'security.session_terminated'").await, 1);
 }
 
-#[tokio::test]
-async fn many_tabs_that_refresh_at_once_all_get_the_same_successor() {
-    let app = Installation::new().await;
+async fn many_tabs_that_refresh_at_once_all_get_the_same_successor(app: Installation) {
     let ada = app.owner().await;
     let nobody = app.nobody();
     let body = json!({ "refresh_token": ada.refresh_token() });
@@ -112,22 +141,32 @@ async fn many_tabs_that_refresh_at_once_all_get_the_same_successor() {
     assert_eq!(app.count("refresh_tokens").await, 2);
 }
 
-#[tokio::test]
-async fn refresh_tokens_end_with_time_and_with_membership() {
-    let app = Installation::new().await;
+async fn refresh_tokens_end_with_time_and_with_membership(app: Installation) {
     let (ada, bob) = (app.owner().await, app.owner().await);
     let refresh = |token: &str| {
         let (nobody, body) = (app.nobody(), json!({ "refresh_token": token }));
         async move { nobody.post("/api/v1/auth/refresh", body).await }
     };
     refresh("made up").await.refused(401, "REFRESH_TOKEN_INVALID");
-    app.sql(&format!("UPDATE organization_members SET status = 'inactive' WHERE user_id = '{}'", bob.user_id())).await;
+    let id = bob.get("/api/v1/auth/me").await.ok(200)["id"].as_str().unwrap().to_owned();
+    app.sql(&format!("UPDATE organization_members SET status = 'inactive' WHERE user_id = '{id}'")).await;
     refresh(bob.refresh_token()).await.refused(401, "REFRESH_TOKEN_INVALID");
     app.advance(31);
     bob.get("/api/v1/skills").await.refused(403, "NO_ORGANIZATION");
     assert_eq!(bob.get("/api/v1/auth/me").await.ok(200)["org_id"], "00000000-0000-0000-0000-000000000000");
     app.advance(7 * 86_400);
     refresh(ada.refresh_token()).await.refused(401, "REFRESH_TOKEN_INVALID");
+}
+
+async fn an_expired_access_token_is_replaced_through_refresh(app: Installation) {
+    let ada = app.owner().await;
+    app.advance(1900);
+    assert_eq!(ada.get("/api/v1/auth/me").await.refused(401, "UNAUTHENTICATED")["details"]["reason"], "expired");
+    let body = json!({ "refresh_token": ada.refresh_token() });
+    let renewed = app.nobody().post("/api/v1/auth/refresh", body).await.ok(200);
+    for (member, old) in [("access_token", ada.access_token()), ("refresh_token", ada.refresh_token())] {
+        assert!(renewed[member].as_str().is_some_and(|new| new != old), "a new {member}: {renewed}");
+    }
 }
 
 #[tokio::test]
@@ -140,9 +179,7 @@ async fn an_access_token_expires_after_half_an_hour() {
     assert_eq!(ada.get("/api/v1/auth/me").await.refused(401, "UNAUTHENTICATED")["details"]["reason"], "expired");
 }
 
-#[tokio::test]
-async fn logging_out_ends_the_session_at_once_and_everywhere() {
-    let here = Installation::new().await;
+async fn logging_out_ends_the_session_at_once_and_everywhere(here: Installation) {
     let there = Installation::beside(&here, &[]).await;
     let ada = here.owner().await;
     let ada_there = there.with_token(ada.access_token());
@@ -163,9 +200,7 @@ async fn logging_out_ends_the_session_at_once_and_everywhere() {
     assert_eq!(here.count("audit_logs WHERE event_type = 'user.logout'").await, 1);
 }
 
-#[tokio::test]
-async fn an_expired_access_token_is_good_enough_to_log_out() {
-    let app = Installation::new().await;
+async fn an_expired_access_token_is_good_enough_to_log_out(app: Installation) {
     let ada = app.owner().await;
     app.advance(3600);
     ada.post("/api/v1/auth/logout", json!({})).await.ok(204);
@@ -188,9 +223,7 @@ async fn tokens_verify_with_the_published_keys() {
     assert!(keys["keys"][0].get("d").is_none(), "the private part stays private");
 }
 
-#[tokio::test]
-async fn a_token_survives_a_restart_and_works_on_every_process() {
-    let here = Installation::new().await;
+async fn a_token_survives_a_restart_and_works_on_every_process(here: Installation) {
     let ada = here.owner().await;
     let skill = ada.create_skill("Summary").await;
     let there = Installation::beside(&here, &[]).await;

@@ -19,6 +19,7 @@ mod front_end;
 mod health;
 mod hostile_tokens;
 mod isolation;
+mod keycloak;
 mod layers;
 mod limits;
 mod links;

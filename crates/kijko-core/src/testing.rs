@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::Mutex;
+use std::time::Instant;
 
 use async_trait::async_trait;
 use chrono::TimeDelta;
@@ -19,14 +20,25 @@ use crate::ports::clock::Clock;
 use crate::ports::mails::{MailError, Mailer};
 use crate::ports::{Store, SystemTask};
 
-/// Stands still until it is moved.
+/// Stands still until it is moved; or goes on like any clock, for tests with somebody whose clock cannot be held.
 #[derive(Debug)]
-pub struct FixedClock(Mutex<Timestamp>);
+pub struct FixedClock {
+    at: Mutex<Timestamp>,
+    going_since: Option<Instant>,
+}
 
 impl FixedClock {
-    #[expect(clippy::disallowed_methods, reason = "a test begins now, and moves on from there")]
     pub fn starting_now() -> Arc<Self> {
-        Arc::new(Self(Mutex::new(storable(chrono::Utc::now()))))
+        Self::start(None)
+    }
+
+    pub fn going_from_now() -> Arc<Self> {
+        Self::start(Some(Instant::now()))
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "a test begins now, and moves on from there")]
+    fn start(going_since: Option<Instant>) -> Arc<Self> {
+        Arc::new(Self { at: Mutex::new(storable(chrono::Utc::now())), going_since })
     }
 
     pub fn advance(&self, by: TimeDelta) {
@@ -34,13 +46,16 @@ impl FixedClock {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Timestamp> {
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.at.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
 impl Clock for FixedClock {
     fn now(&self) -> Timestamp {
-        *self.lock()
+        let gone = self
+            .going_since
+            .map_or(TimeDelta::zero(), |since| TimeDelta::from_std(since.elapsed()).unwrap_or(TimeDelta::MAX));
+        storable(*self.lock() + gone)
     }
 }
 

@@ -13,11 +13,14 @@ use serde_json::{Value, json};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 
 pub mod cluster;
+pub mod keycloak;
 pub mod peers;
 mod people;
 pub mod provider;
 pub mod redis;
 
+pub use keycloak::Mode;
+use keycloak::Realm;
 pub use people::{Person, Reply};
 use provider::{API_KEY, Provider};
 
@@ -30,6 +33,8 @@ pub struct Installation {
     pub database: String,
     router: Router,
     jobs_may_be_left: bool,
+    /// Who signs people in, when that is a realm.
+    realm: Option<Arc<Realm>>,
 }
 
 impl Installation {
@@ -43,6 +48,30 @@ impl Installation {
         Self::on(database, settings).await
     }
 
+    /// With whoever this mode leaves the signing in to. None where there is no Keycloak, which was said aloud.
+    pub async fn in_mode(mode: Mode, settings: &[(&str, &str)]) -> Option<Self> {
+        match mode {
+            Mode::Builtin => Some(Self::with(settings).await),
+            Mode::Keycloak => {
+                let realm = Realm::new().await?;
+                Some(Self::with_realm(realm, settings).await)
+            }
+        }
+    }
+
+    pub async fn with_realm(realm: Arc<Realm>, settings: &[(&str, &str)]) -> Self {
+        Self::start(cluster::fresh_database().await, settings, Some(realm)).await
+    }
+
+    pub fn mode(&self) -> Mode {
+        if self.realm.is_some() { Mode::Keycloak } else { Mode::Builtin }
+    }
+
+    /// The realm of an installation in Keycloak mode.
+    pub fn realm(&self) -> &Arc<Realm> {
+        self.realm.as_ref().expect("this installation is in Keycloak mode")
+    }
+
     /// With models that are those of a double of the provider.
     pub async fn with_provider(settings: &[(&str, &str)]) -> (Self, Provider) {
         let provider = Provider::start().await;
@@ -53,20 +82,30 @@ impl Installation {
 
     /// A second process, so to speak, on the database of another installation.
     pub async fn beside(other: &Installation, settings: &[(&str, &str)]) -> Self {
-        let mut installation = Self::on(other.database.clone(), settings).await;
+        let mut installation = Self::start(other.database.clone(), settings, other.realm.clone()).await;
         installation.jobs_may_be_left = true;
         installation
     }
 
     async fn on(database: String, settings: &[(&str, &str)]) -> Self {
-        let clock = FixedClock::starting_now();
+        Self::start(database, settings, None).await
+    }
+
+    async fn start(database: String, settings: &[(&str, &str)], realm: Option<Arc<Realm>>) -> Self {
+        let clock = match &realm {
+            None => FixedClock::starting_now(),
+            // Keycloak's own clock goes on, and tokens must not seem to come from the future.
+            Some(_) => FixedClock::going_from_now(),
+        };
+        let mut all: Vec<_> = realm.iter().flat_map(|realm| realm.settings()).collect();
+        all.extend_from_slice(settings);
         let mails = Arc::default();
-        let app = testing::connect(config(&database, settings), clock.clone(), Arc::clone(&mails)).await;
+        let app = testing::connect(config(&database, &all), clock.clone(), Arc::clone(&mails)).await;
         let app = app.expect("the installation starts");
         let options = cluster::options("postgres", &database);
         let superuser = PgPoolOptions::new().max_connections(2).connect_lazy_with(options);
         let router = kijko_http::router(&app);
-        Self { app, clock, mails, superuser, database, router, jobs_may_be_left: false }
+        Self { app, clock, mails, superuser, database, router, jobs_may_be_left: false, realm }
     }
 
     /// For tests about jobs that are not run.

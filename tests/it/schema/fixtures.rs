@@ -66,7 +66,7 @@ const ORGANIZATION: (&str, &str) = ("organization_id", "'{organization}'");
 const USER: (&str, &str) = ("user_id", "'{user}'");
 
 /// One entry per table, of ours and of the job engine.
-pub const TABLES: [Table; 23] = [
+pub const TABLES: [Table; 24] = [
     Table {
         name: "organizations",
         key: "id",
@@ -145,6 +145,14 @@ pub const TABLES: [Table; 23] = [
             LATER,
         ],
         change: "rotated_at = now(), replaced_by = gen_random_uuid()",
+    },
+    Table {
+        name: "realm_sessions",
+        key: "session_id",
+        whose: Whose::Session,
+        rows: &["first"],
+        row: &[("session_id", "md5('user_sessions {owner} first')::uuid"), ("sid", "'{owner} {row}'"), LATER],
+        change: "ended_at = now()",
     },
     Table {
         name: "signing_keys",

@@ -5,10 +5,11 @@ use regex::Regex;
 use super::{OURS, catalogue, exactly, nothing};
 
 /// Tables that belong to no single organisation.
-const WITHOUT_ORGANIZATION: [(&str, &str); 8] = [
+const WITHOUT_ORGANIZATION: [(&str, &str); 9] = [
     ("organizations", "is the organisation; its id is what others call organization_id"),
     ("users", "a person may belong to several organisations; organization_members says to which"),
     ("refresh_tokens", "is looked up by its hash before an organisation is known; its session has one"),
+    ("realm_sessions", "is looked up before an organisation is known, and outlives one's place in it"),
     ("signing_keys", "belongs to the installation"),
     ("mail_outbox", "a sign-up is mailed about before anybody is in an organisation; what tenants add names theirs"),
     ("auth_tickets", "are looked up by their hash before an organisation is known"),
@@ -26,7 +27,7 @@ enum Erasure {
 }
 
 /// What the archive of a person and the erasure of a person do with each table. (exported, on erasure, why)
-const PERSONAL_DATA: [(&str, bool, Erasure, &str); 16] = [
+const PERSONAL_DATA: [(&str, bool, Erasure, &str); 17] = [
     ("organizations", false, Erasure::Retain, "names no person; goes with its last member, as the contract says"),
     ("users", true, Erasure::Erase, "the profile, exported without the password hash"),
     ("organization_members", true, Erasure::Erase, "one's own memberships"),
@@ -38,6 +39,7 @@ const PERSONAL_DATA: [(&str, bool, Erasure, &str); 16] = [
     ),
     ("user_sessions", true, Erasure::Erase, "one's own sign-ins, with the browser's name"),
     ("refresh_tokens", false, Erasure::Erase, "secrets; they go with their session"),
+    ("realm_sessions", false, Erasure::Erase, "secrets of a sign-in; they go with its session"),
     ("signing_keys", false, Erasure::Retain, "no personal data: keys of the installation"),
     ("mail_outbox", false, Erasure::Retain, "sealed, and gone within hours: sent or given up"),
     (

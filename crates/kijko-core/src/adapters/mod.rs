@@ -2,6 +2,7 @@
 
 pub(crate) mod access_tokens;
 pub(crate) mod jobs;
+pub(crate) mod keycloak;
 pub(crate) mod mail;
 pub(crate) mod models;
 pub(crate) mod passwords;

@@ -11,6 +11,7 @@ use tokio::sync::Mutex;
 
 use crate::adapters::access_tokens::JwtAccessTokens;
 use crate::adapters::jobs::GraphileEngine;
+use crate::adapters::keycloak::Keycloak;
 use crate::adapters::mail::{LogMailer, SmtpMailer};
 use crate::adapters::models::anthropic::AnthropicProvider;
 use crate::adapters::models::offline::OfflineProvider;
@@ -22,7 +23,7 @@ use crate::adapters::postgres::events::PgEvents;
 use crate::adapters::rate_limits::{LocalLimits, RedisLimits};
 use crate::adapters::sealing::{self, MasterKey, Sealing};
 use crate::adapters::system::{SystemClock, SystemRandom};
-use crate::config::{Config, Environment, MailProvider};
+use crate::config::{AuthMode, Config, Environment, MailProvider};
 use crate::domain::models::{Catalogue, Provider};
 use crate::ports::Store;
 use crate::ports::clock::{Clock, Random};
@@ -32,6 +33,7 @@ use crate::ports::jobs::JobEngine;
 use crate::ports::mails::Mailer;
 use crate::ports::models::{ModelProvider, Models};
 use crate::ports::rate_limits::RateLimits;
+use crate::ports::realms::Realm;
 use crate::ports::secrets::Secrets;
 use crate::services::api_keys::{self, KeyUses};
 use crate::services::identity::Identities;
@@ -55,6 +57,8 @@ pub struct Ports {
     pub(crate) tokens: Arc<dyn AccessTokens>,
     pub(crate) mailer: Arc<dyn Mailer>,
     pub(crate) secrets: Arc<dyn Secrets>,
+    /// Who signs people in instead of us.
+    pub(crate) realm: Option<Realm>,
     pub(crate) events: Arc<dyn Events>,
     pub(crate) limits: Arc<dyn RateLimits>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -108,6 +112,7 @@ impl App {
         let app = Self(Arc::new(Ports {
             models: models(&config)?,
             limits: rate_limits(&config).await?,
+            realm: realm(&config, &clock)?,
             store: Arc::new(store),
             jobs: Arc::new(jobs),
             passwords: Arc::new(Argon2Passwords::new(random.clone())),
@@ -252,6 +257,20 @@ async fn rate_limits(config: &Config) -> Result<Arc<dyn RateLimits>, StartError>
     // What the library says could repeat the URL, and so the password.
     let redis = redis.map_err(|_| StartError::secret("REDIS_URL", "is not the URL of a Redis"))?;
     Ok(Arc::new(redis))
+}
+
+/// The realm that signs people in, where that is not we ourselves.
+fn realm(config: &Config, clock: &Arc<dyn Clock>) -> Result<Option<Realm>, StartError> {
+    let missing = || StartError::secret("KEYCLOAK_CLIENT_SECRET", "is not set");
+    match config.identity.mode {
+        AuthMode::Builtin => Ok(None),
+        AuthMode::Keycloak => {
+            let secret = config.keycloak.client_secret.clone().ok_or_else(missing)?;
+            let keycloak = Keycloak::connect(&config.keycloak, secret, clock.clone());
+            let keycloak = keycloak.map_err(|e| StartError::secret("KEYCLOAK_URL", e))?;
+            Ok(Some(Realm { verifier: keycloak.clone(), client: keycloak }))
+        }
+    }
 }
 
 /// The catalogue, and a provider for every key that is set; in `local` with none, the offline one.

@@ -72,6 +72,36 @@ impl std::str::FromStr for LogFormat {
     }
 }
 
+/// Who signs people in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuthMode {
+    /// Kijko itself.
+    Builtin,
+    /// A realm of Keycloak.
+    Keycloak,
+}
+
+impl AuthMode {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            AuthMode::Builtin => "builtin",
+            AuthMode::Keycloak => "keycloak",
+        }
+    }
+}
+
+impl std::str::FromStr for AuthMode {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "builtin" => Ok(AuthMode::Builtin),
+            "keycloak" => Ok(AuthMode::Keycloak),
+            _ => Err("must be builtin or keycloak".into()),
+        }
+    }
+}
+
 /// How mail leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MailProvider {
@@ -98,6 +128,7 @@ pub struct Config {
     pub http: HttpConfig,
     pub database: DatabaseConfig,
     pub identity: IdentityConfig,
+    pub keycloak: KeycloakConfig,
     pub mail: MailConfig,
     pub models: ModelConfig,
     pub runs: RunConfig,
@@ -148,6 +179,7 @@ pub struct DatabaseConfig {
 
 #[derive(Clone, Debug)]
 pub struct IdentityConfig {
+    pub mode: AuthMode,
     pub signup_enabled: bool,
     /// RSA key in PEM; generated and kept encrypted in the database when absent.
     pub signing_key: Option<SecretString>,
@@ -161,6 +193,19 @@ pub struct IdentityConfig {
     pub refresh_token_ttl: Duration,
     /// For how long a rotated refresh token still yields the same successor.
     pub refresh_grace: Duration,
+}
+
+/// The realm that signs people in, when `identity.mode` says so.
+#[derive(Clone, Debug)]
+pub struct KeycloakConfig {
+    pub url: String,
+    pub realm: String,
+    pub client_id: String,
+    pub client_secret: Option<SecretString>,
+    /// Role of the realm whose holders are our staff.
+    pub admin_role: String,
+    /// Whether the front end's form may send passwords through us to the realm; RFC 9700 forbids it.
+    pub direct_grant: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -251,6 +296,7 @@ impl Config {
                 statement_timeout: s.milliseconds("DB_STATEMENT_TIMEOUT_MS", "15000"),
             },
             identity: IdentityConfig {
+                mode: s.parsed("KIJKO_AUTH_MODE", "builtin"),
                 signup_enabled: s.parsed("SIGNUP_ENABLED", "true"),
                 signing_key: s.secret("JWT_SIGNING_KEY"),
                 signing_key_previous: s.secret("JWT_SIGNING_KEY_PREVIOUS"),
@@ -259,6 +305,14 @@ impl Config {
                 access_token_ttl: s.seconds("ACCESS_TOKEN_TTL_SECS", "1800"),
                 refresh_token_ttl: s.seconds("REFRESH_TOKEN_TTL_SECS", "604800"),
                 refresh_grace: s.seconds("REFRESH_GRACE_SECS", "30"),
+            },
+            keycloak: KeycloakConfig {
+                url: s.url("KEYCLOAK_URL", "https://auth.kijko.nl"),
+                realm: s.text("KEYCLOAK_REALM", "kijko"),
+                client_id: s.text("KEYCLOAK_CLIENT_ID", "kijko-backend"),
+                client_secret: s.secret("KEYCLOAK_CLIENT_SECRET"),
+                admin_role: s.text("KEYCLOAK_ADMIN_ROLE", "admin"),
+                direct_grant: s.parsed("KEYCLOAK_DIRECT_GRANT", "false"),
             },
             mail: MailConfig {
                 provider: s.parsed("MAIL_PROVIDER", "log"),
@@ -316,6 +370,22 @@ impl Config {
         s.refuse(!local && pepper.is_none(), "API_KEY_PEPPER", "is required outside local");
         s.refuse(pepper.is_some_and(|p| p.len() < 32), "API_KEY_PEPPER", "must have at least 32 characters");
         s.refuse(self.http.cors_origins.iter().any(|o| o == "*"), "CORS_ORIGINS", "must list exact origins, not *");
+        let realm = self.identity.mode == AuthMode::Keycloak;
+        s.refuse(
+            realm && self.keycloak.client_secret.is_none(),
+            "KEYCLOAK_CLIENT_SECRET",
+            "is required when KIJKO_AUTH_MODE is keycloak",
+        );
+        s.refuse(
+            realm && !local && !self.keycloak.url.starts_with("https:"),
+            "KEYCLOAK_URL",
+            "must be https outside local",
+        );
+        s.refuse(
+            self.keycloak.realm.is_empty() || self.keycloak.realm.contains(['/', '?', '#', '%', ' ']),
+            "KEYCLOAK_REALM",
+            "must be the name of a realm",
+        );
         let only_localhost = self.http.cors_origins.iter().all(|o| o.contains("//localhost"));
         let production = self.environment == Environment::Ai;
         s.refuse(production && only_localhost, "CORS_ORIGINS", "must name the front end's origin in ai");

@@ -20,6 +20,7 @@ pub mod money;
 pub mod organizations;
 pub mod page;
 pub mod plans;
+pub mod realms;
 pub mod sessions;
 pub mod skills;
 pub mod team;

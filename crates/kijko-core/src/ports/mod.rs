@@ -23,6 +23,7 @@ pub mod login_attempts;
 pub mod mails;
 pub mod models;
 pub mod rate_limits;
+pub mod realms;
 pub mod secrets;
 pub mod sessions;
 pub mod skills;
@@ -78,6 +79,8 @@ pub trait SystemTx: Send {
     fn mails(&mut self) -> &mut dyn mails::MailRepo;
     fn outbox(&mut self) -> &mut dyn mails::Outbox;
     fn invitations(&mut self) -> &mut dyn invitations::JoinRepo;
+    fn realm_sessions(&mut self) -> &mut dyn realms::RealmSessionRepo;
+    fn realm_users(&mut self) -> &mut dyn realms::RealmUserRepo;
     fn sessions(&mut self) -> &mut dyn sessions::SessionRepo;
     fn signing_keys(&mut self) -> &mut dyn identity::SigningKeyRepo;
     fn tickets(&mut self) -> &mut dyn tickets::TicketRepo;

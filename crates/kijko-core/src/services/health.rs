@@ -109,7 +109,6 @@ pub struct Features {
 }
 
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
-const AUTH_MODE: &str = "builtin";
 const PROBE_LIMIT: Duration = Duration::from_secs(2);
 
 /// Asks the database; an answer that takes longer than two seconds is none.
@@ -159,7 +158,8 @@ pub async fn secrets(app: &App) -> Result<SecretsHealth> {
 /// Whether this process can do its work. Only the database, a configured Redis, and shutting down make it unready.
 pub async fn readiness(app: &App) -> Readiness {
     let started = Instant::now();
-    let (database, redis, jobs) = tokio::join!(database(app), redis(app), within_limit(app.jobs.stats()));
+    let (database, redis, jobs, keycloak) =
+        tokio::join!(database(app), redis(app), within_limit(app.jobs.stats()), keycloak(app));
     let jobs = match jobs {
         Ok(stats) => {
             Check::new("healthy").with(json!({ "ready": stats.ready, "held": stats.held, "dead": stats.dead }))
@@ -171,13 +171,21 @@ pub async fn readiness(app: &App) -> Readiness {
     let checks = BTreeMap::from([
         ("database", Check::new(database.status).with(json!({ "latency_ms": database.latency_ms }))),
         ("redis", Check::new(redis.status).with(redis.latency_ms.map_or(json!({}), |ms| json!({ "latency_ms": ms })))),
-        ("auth", Check::new("healthy").with(json!({ "mode": AUTH_MODE }))),
-        ("keycloak", Check::new("disabled")),
+        ("auth", Check::new("healthy").with(json!({ "mode": app.config.identity.mode.as_str() }))),
+        ("keycloak", keycloak),
         ("models", Check::new(model)),
         ("jobs", jobs),
     ]);
     let status = if is_ready { "healthy" } else { "unhealthy" };
     Readiness { status, checks, duration_ms: millis(started), version: VERSION }
+}
+
+/// Never unhealthy: who is signed in stays so while the realm is away, as long as its keys are known.
+async fn keycloak(app: &App) -> Check {
+    let Some(realm) = &app.realm else { return Check::new("disabled") };
+    let health = realm.verifier.health().await;
+    let status = if health.reachable { "healthy" } else { "degraded" };
+    Check::new(status).with(json!({ "jwks_cached": health.keys_cached }))
 }
 
 pub fn liveness() -> Liveness {
@@ -192,7 +200,7 @@ pub fn info(app: &App) -> Info {
         commit: option_env!("KIJKO_COMMIT").unwrap_or("unknown"),
         build_time: option_env!("KIJKO_BUILD_TIME").unwrap_or("unknown"),
         uptime_seconds: app.started.elapsed().as_secs(),
-        auth_mode: AUTH_MODE,
+        auth_mode: app.config.identity.mode.as_str(),
         features: Features::default(),
     }
 }

@@ -20,7 +20,8 @@ use crate::domain::time::Timestamp;
 use crate::error::{AuthReason, Code, Error, Result};
 use crate::ports::SystemTask;
 use crate::ports::events::Heard;
-use crate::services::{api_keys, signing_keys};
+use crate::ports::realms::Realm;
+use crate::services::{api_keys, realm_accounts, signing_keys};
 
 /// How long an identity may be believed without asking the database again. What ends it is announced, and then
 /// effective at once; this bounds what was not announced.
@@ -250,6 +251,9 @@ async fn look_up(app: &App, token: &str, now: Timestamp) -> Result<Identity> {
     if looks_like_a_key(token) {
         return look_up_key(app, token, now).await;
     }
+    if let Some(realm) = &app.realm {
+        return look_up_realm(app, realm, token, now).await;
+    }
     let claims = signing_keys::verify(app, token, now).await?;
     refuse_ended(app, Credential::Session(claims.sid))?;
     look_up_session(app, &claims, now).await
@@ -301,6 +305,30 @@ async fn look_up_key(app: &App, text: &str, now: Timestamp) -> Result<Identity> 
         auth_method: AuthMethod::ApiKey,
         scopes: Some(key.scopes),
         expires_at: key.expires_at,
+        checked_at: now,
+        moment,
+    })
+}
+
+/// The same for a token of the realm, which may be of a sign-in that was not made here.
+async fn look_up_realm(app: &App, realm: &Realm, token: &str, now: Timestamp) -> Result<Identity> {
+    let claims = realm.verifier.verify(token, now).await?;
+    refuse_ended(app, Credential::Session(claims.session_id))?;
+    let moment = app.identities.moment();
+    let account = realm_accounts::find_or_make(app, realm, &claims, now).await?;
+    let mut tx = app.store.system(SystemTask::Authenticate).await?;
+    let session = tx.sessions().find(claims.session_id).await?;
+    let ended = tx.realm_sessions().find(claims.session_id).await?.is_some_and(|session| session.ended);
+    let revoked = session.as_ref().is_some_and(|session| session.revoked || session.user_id != account.user.id);
+    if ended || revoked || account.disabled {
+        return Err(Error::unauthenticated(AuthReason::Revoked));
+    }
+    Ok(Identity {
+        account,
+        credential: Credential::Session(claims.session_id),
+        auth_method: session.map_or(AuthMethod::Sso, |session| session.auth_method),
+        scopes: None,
+        expires_at: Some(claims.expires_at),
         checked_at: now,
         moment,
     })

@@ -13,6 +13,8 @@ pub mod links;
 pub(crate) mod login_attempts;
 pub(crate) mod mails;
 pub mod organizations;
+pub(crate) mod realm_accounts;
+pub(crate) mod realm_sessions;
 pub(crate) mod runs;
 pub mod sessions;
 pub mod signing_keys;

@@ -21,7 +21,7 @@ use crate::error::{AuthReason, Code, Error, Result};
 use crate::ports::identity::Verified;
 use crate::ports::{SystemTask, SystemTx};
 use crate::services::identity::{Credential, Identity};
-use crate::services::{invitations, limits, links, login_attempts};
+use crate::services::{invitations, limits, links, login_attempts, realm_sessions};
 
 pub use crate::domain::sessions::Origin;
 
@@ -32,6 +32,9 @@ pub async fn sign_up(app: &App, new: NewAccount, origin: &Origin) -> Result<Toke
         return Err(Error::Forbidden { code: Code::SignupDisabled });
     }
     let new = new.checked()?;
+    if let Some(realm) = &app.realm {
+        return realm_sessions::sign_up(app, realm, new, origin).await;
+    }
     let hash = app.passwords.hash(new.password.clone()).await?;
     let organization = Organization {
         id: OrganizationId(app.random.uuid()),
@@ -72,6 +75,9 @@ pub async fn sign_in(app: &App, credentials: Credentials, origin: &Origin) -> Re
     let Credentials { email, password } = credentials.checked()?;
     limits::of_account(app, Counter::LoginOfAccount, &email).await?;
     login_attempts::refuse_while_locked(app, &email, origin).await?;
+    if let Some(realm) = &app.realm {
+        return realm_sessions::sign_in(app, realm, Credentials { email, password }, origin).await;
+    }
     let mut tx = open(app, SystemTask::SignIn).await?;
     let found = tx.accounts().find_by_email(&email).await?;
     // Hashing takes a while, and no connection is held meanwhile.
@@ -116,6 +122,9 @@ pub async fn refresh(app: &App, token: &SecretString, origin: &Origin) -> Result
     // Counting may ask another server, and no connection is held meanwhile.
     drop(tx);
     limits::of_family(app, family).await?;
+    if let Some(realm) = &app.realm {
+        return realm_sessions::refresh(app, realm, token, origin).await;
+    }
     let now = app.clock.now();
     let mut tx = open(app, SystemTask::Refresh).await?;
     let mut token = tx.sessions().find_token(&hash).await?.ok_or_else(invalid)?;
@@ -156,6 +165,9 @@ pub async fn sign_out(
     refresh_token: Option<&SecretString>,
     origin: &Origin,
 ) -> Result<()> {
+    if let Some(realm) = &app.realm {
+        return realm_sessions::sign_out(app, realm, access_token, refresh_token, origin).await;
+    }
     let now = app.clock.now();
     let mut reason = AuthReason::Missing;
     let mut session_id = None;
@@ -193,15 +205,17 @@ pub fn me(identity: &Identity) -> Me {
     }
 }
 
-/// The public keys of this installation, RFC 7517.
-pub fn jwks(app: &App) -> serde_json::Value {
-    app.tokens.jwks()
+/// The public keys of this installation, RFC 7517. Refuses with `NOT_FOUND` where the tokens are somebody else's.
+pub fn jwks(app: &App) -> Result<serde_json::Value> {
+    refuse_where_a_realm_issues(app)?;
+    Ok(app.tokens.jwks())
 }
 
-/// Who we are as an identity provider, OpenID Connect Discovery.
-pub fn issuer_metadata(app: &App) -> serde_json::Value {
+/// Who we are as an identity provider, OpenID Connect Discovery. Refuses with `NOT_FOUND` where we are none.
+pub fn issuer_metadata(app: &App) -> Result<serde_json::Value> {
+    refuse_where_a_realm_issues(app)?;
     let issuer = app.tokens.issuer();
-    json!({
+    Ok(json!({
         "issuer": issuer,
         "jwks_uri": format!("{issuer}/.well-known/jwks.json"),
         "token_endpoint": format!("{issuer}/api/v1/auth/login"),
@@ -211,7 +225,11 @@ pub fn issuer_metadata(app: &App) -> serde_json::Value {
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": ["RS256"],
         "claims_supported": ["sub", "sid", "org_id", "email", "email_verified", "given_name", "family_name", "roles"],
-    })
+    }))
+}
+
+fn refuse_where_a_realm_issues(app: &App) -> Result<()> {
+    app.realm.as_ref().map_or(Ok(()), |_| Err(Error::not_found(Code::NotFound)))
 }
 
 /// A sign-in that the database cannot serve right now has a code of its own.
@@ -273,7 +291,7 @@ pub(crate) async fn begin_session(
     token_response(app, account, id, token.id, now)
 }
 
-async fn end_session(
+pub(super) async fn end_session(
     app: &App,
     mut tx: Box<dyn SystemTx>,
     session: &Session,
@@ -287,6 +305,7 @@ async fn end_session(
     }
     let description = match event {
         AuditEvent::UserLogout => "Signed out",
+        _ if reason == "realm" => "Session ended by the identity provider",
         _ => "Session ended because a refresh token was used twice",
     };
     let entry = AuditEntry {
@@ -315,7 +334,7 @@ pub(super) async fn audit(
     tx.audit().insert(organization, id, entry, Some(origin), now).await
 }
 
-fn new_token(app: &App, session: SessionId, now: Timestamp) -> RefreshToken {
+pub(super) fn new_token(app: &App, session: SessionId, now: Timestamp) -> RefreshToken {
     let id = RefreshTokenId(app.random.uuid());
     RefreshToken {
         id,
@@ -328,11 +347,11 @@ fn new_token(app: &App, session: SessionId, now: Timestamp) -> RefreshToken {
 }
 
 /// Derived from its id, so that a successor can be handed out again without being stored in clear.
-fn refresh_token(app: &App, id: RefreshTokenId) -> String {
+pub(super) fn refresh_token(app: &App, id: RefreshTokenId) -> String {
     URL_SAFE_NO_PAD.encode(app.tokens.mac("refresh token", id.0.as_bytes()))
 }
 
-fn hash_of(app: &App, token: &SecretString) -> [u8; 32] {
+pub(super) fn hash_of(app: &App, token: &SecretString) -> [u8; 32] {
     app.tokens.sha256(secrecy::ExposeSecret::expose_secret(token).as_bytes())
 }
 
@@ -372,6 +391,6 @@ fn token_response(
     })
 }
 
-fn delta(duration: std::time::Duration) -> TimeDelta {
+pub(super) fn delta(duration: std::time::Duration) -> TimeDelta {
     TimeDelta::from_std(duration).unwrap_or(TimeDelta::MAX)
 }

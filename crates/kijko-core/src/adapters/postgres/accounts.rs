@@ -13,23 +13,23 @@ use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::ports::accounts::AccountRepo;
 
-struct AccountRow {
-    id: Uuid,
-    email: String,
-    email_verified_at: Option<Timestamp>,
-    password_hash: Option<String>,
-    first_name: String,
-    last_name: String,
-    is_platform_admin: bool,
-    disabled_at: Option<Timestamp>,
-    organization_id: Option<Uuid>,
-    organization_name: Option<String>,
-    plan: Option<String>,
-    role: Option<String>,
+pub(super) struct AccountRow {
+    pub(super) id: Uuid,
+    pub(super) email: String,
+    pub(super) email_verified_at: Option<Timestamp>,
+    pub(super) password_hash: Option<String>,
+    pub(super) first_name: String,
+    pub(super) last_name: String,
+    pub(super) is_platform_admin: bool,
+    pub(super) disabled_at: Option<Timestamp>,
+    pub(super) organization_id: Option<Uuid>,
+    pub(super) organization_name: Option<String>,
+    pub(super) plan: Option<String>,
+    pub(super) role: Option<String>,
 }
 
 impl AccountRow {
-    fn into_account(self) -> Result<(Account, Option<String>)> {
+    pub(super) fn into_account(self) -> Result<(Account, Option<String>)> {
         let membership = match (self.organization_id, self.organization_name, self.plan, self.role) {
             (Some(id), Some(name), Some(plan), Some(role)) => Some(Membership {
                 organization: Organization {
@@ -98,26 +98,7 @@ impl AccountRepo for PgSystemTx {
 
     async fn insert(&mut self, user: &User, hash: &str, organization: &Organization, now: Timestamp) -> Result<()> {
         self.insert_person(user, hash, now).await?;
-        sqlx::query!(
-            "INSERT INTO organizations (id, name, plan, created_at, updated_at) VALUES ($1, $2, $3, $4, $4)",
-            organization.id.0,
-            organization.name,
-            organization.plan.as_str(),
-            now,
-        )
-        .execute(self.conn())
-        .await
-        .map_err(translate)?;
-        sqlx::query!(
-            "INSERT INTO organization_members (organization_id, user_id, role, joined_at) VALUES ($1, $2, 'owner', $3)",
-            organization.id.0,
-            user.id.0,
-            now,
-        )
-        .execute(self.conn())
-        .await
-        .map_err(translate)?;
-        Ok(())
+        self.insert_own_organization(user.id, organization, now).await
     }
 
     async fn confirm_email(&mut self, user: UserId, now: Timestamp) -> Result<()> {
@@ -205,6 +186,37 @@ impl AccountRepo for PgSystemTx {
             .execute(self.conn())
             .await
             .map_err(translate)?;
+        Ok(())
+    }
+}
+
+impl PgSystemTx {
+    /// With this user as its owner.
+    pub(super) async fn insert_own_organization(
+        &mut self,
+        user: UserId,
+        organization: &Organization,
+        now: Timestamp,
+    ) -> Result<()> {
+        sqlx::query!(
+            "INSERT INTO organizations (id, name, plan, created_at, updated_at) VALUES ($1, $2, $3, $4, $4)",
+            organization.id.0,
+            organization.name,
+            organization.plan.as_str(),
+            now,
+        )
+        .execute(self.conn())
+        .await
+        .map_err(translate)?;
+        sqlx::query!(
+            "INSERT INTO organization_members (organization_id, user_id, role, joined_at) VALUES ($1, $2, 'owner', $3)",
+            organization.id.0,
+            user.0,
+            now,
+        )
+        .execute(self.conn())
+        .await
+        .map_err(translate)?;
         Ok(())
     }
 }

@@ -24,6 +24,7 @@ mod invitations;
 mod login_attempts;
 mod mails;
 pub(crate) mod migrations;
+mod realms;
 mod sessions;
 mod signing_keys;
 mod skills;

@@ -25,6 +25,7 @@ use crate::ports::identity::SigningKeyRepo;
 use crate::ports::invitations::{InvitationRepo, JoinRepo};
 use crate::ports::login_attempts::LoginAttemptRepo;
 use crate::ports::mails::{MailRepo, Outbox};
+use crate::ports::realms::{RealmSessionRepo, RealmUserRepo};
 use crate::ports::sessions::SessionRepo;
 use crate::ports::skills::SkillRepo;
 use crate::ports::team::{MemberRepo, TeamRepo};
@@ -185,6 +186,14 @@ impl SystemTx for PgSystemTx {
     }
 
     fn invitations(&mut self) -> &mut dyn JoinRepo {
+        self
+    }
+
+    fn realm_sessions(&mut self) -> &mut dyn RealmSessionRepo {
+        self
+    }
+
+    fn realm_users(&mut self) -> &mut dyn RealmUserRepo {
         self
     }
 
