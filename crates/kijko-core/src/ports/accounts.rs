@@ -37,5 +37,8 @@ pub trait AccountRepo: Send {
 
     async fn password_hash(&mut self, user: UserId) -> Result<Option<String>>;
 
+    /// The same by address, and nothing beside it: reading more would take longer where there is an account.
+    async fn password_hash_by_email(&mut self, email: &str) -> Result<Option<String>>;
+
     async fn set_password_hash(&mut self, user: UserId, hash: &str, now: Timestamp) -> Result<()>;
 }

@@ -79,15 +79,21 @@ pub async fn sign_in(app: &App, credentials: Credentials, origin: &Origin) -> Re
         return realm_sessions::sign_in(app, realm, Credentials { email, password }, origin).await;
     }
     let mut tx = open(app, SystemTask::SignIn).await?;
-    let found = tx.accounts().find_by_email(&email).await?;
+    let hash = tx.accounts().password_hash_by_email(&email).await?;
     // Hashing takes a while, and no connection is held meanwhile.
     drop(tx);
-    let (account, hash) = found.map_or((None, None), |(account, hash)| (Some(account), hash));
-    let verified = app.passwords.verify(password.clone(), hash).await?;
-    let (Some(account), Verified::Right | Verified::RightButOutdated) = (account, verified) else {
-        login_attempts::count_wrong_password(app, &email, origin).await?;
-        return Err(Error::Unauthenticated { code: Code::InvalidCredentials, reason: None });
+    let rehashed = match app.passwords.verify(password.clone(), hash).await? {
+        Verified::Right => None,
+        Verified::RightButOutdated => Some(app.passwords.hash(password).await?),
+        Verified::Wrong => {
+            login_attempts::count_wrong_password(app, &email, origin).await?;
+            return Err(Error::Unauthenticated { code: Code::InvalidCredentials, reason: None });
+        }
     };
+    let now = app.clock.now();
+    let mut tx = open(app, SystemTask::SignIn).await?;
+    let account = tx.accounts().find_by_email(&email).await?.map(|(account, _)| account);
+    let account = account.ok_or(Error::Unauthenticated { code: Code::InvalidCredentials, reason: None })?;
     if account.disabled {
         login_attempts::note_failure_later(app, &email, FailureReason::AccountDisabled, origin);
         return Err(Error::Forbidden { code: Code::AccountDisabled });
@@ -96,12 +102,6 @@ pub async fn sign_in(app: &App, credentials: Credentials, origin: &Origin) -> Re
         login_attempts::note_failure_later(app, &email, FailureReason::NoOrganization, origin);
         return Err(Error::Forbidden { code: Code::NoOrganization });
     }
-    let rehashed = match verified {
-        Verified::RightButOutdated => Some(app.passwords.hash(password).await?),
-        Verified::Right | Verified::Wrong => None,
-    };
-    let now = app.clock.now();
-    let mut tx = open(app, SystemTask::SignIn).await?;
     login_attempts::forgive(app, &mut *tx, &email).await?;
     if let Some(hash) = rehashed {
         tx.accounts().set_password_hash(account.user.id, &hash, now).await?;
@@ -112,8 +112,8 @@ pub async fn sign_in(app: &App, credentials: Credentials, origin: &Origin) -> Re
 }
 
 /// Exchanges a refresh token for its successor, once; for a short while the same successor again, so that two tabs
-/// do not sign each other out. Refuses with `RATE_LIMITED` and `REFRESH_TOKEN_INVALID`; with `REFRESH_TOKEN_REUSED` it also ends the
-/// session, since somebody else may hold the token.
+/// do not sign each other out. Refuses with `RATE_LIMITED` and `REFRESH_TOKEN_INVALID`; with `REFRESH_TOKEN_REUSED` it
+/// also ends the session, since somebody else may hold the token.
 pub async fn refresh(app: &App, token: &SecretString, origin: &Origin) -> Result<TokenResponse> {
     let invalid = || Error::Unauthenticated { code: Code::RefreshTokenInvalid, reason: None };
     let hash = hash_of(app, token);

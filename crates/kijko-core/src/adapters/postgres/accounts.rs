@@ -181,6 +181,14 @@ impl AccountRepo for PgSystemTx {
         Ok(hash.flatten())
     }
 
+    async fn password_hash_by_email(&mut self, email: &str) -> Result<Option<String>> {
+        let hash = sqlx::query_scalar!("SELECT password_hash FROM users WHERE email = $1", email)
+            .fetch_optional(self.conn())
+            .await
+            .map_err(translate)?;
+        Ok(hash.flatten())
+    }
+
     async fn set_password_hash(&mut self, user: UserId, hash: &str, now: Timestamp) -> Result<()> {
         sqlx::query!("UPDATE users SET password_hash = $2, updated_at = $3 WHERE id = $1", user.0, hash, now)
             .execute(self.conn())
