@@ -83,3 +83,5 @@ GRANT UPDATE (used_at) ON auth_tickets TO kijko_system;
 
 -- Whoever uses a link that was sent to an address reads its mail.
 GRANT UPDATE (email_verified_at) ON users TO kijko_system;
+-- A new password ends every session of a person, wherever they work.
+CREATE INDEX user_sessions_user_id_idx ON user_sessions (user_id) WHERE revoked_at IS NULL;

@@ -43,7 +43,7 @@ CREATE TABLE login_history (
     CONSTRAINT login_history_failure_reason_check CHECK (
         (failure_reason IS NULL) = (status = 'success')
         AND failure_reason IN ('Invalid password', 'Unknown account', 'Account locked', 'Account disabled',
-                               'No organisation')
+                               'No organisation', 'E-mail address not confirmed')
     )
 );
 CREATE INDEX login_history_organization_id_user_id_created_at_idx

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::harness::{Installation, Person};
 
 /// The contract's complete list of routes that need no credential, as far as they exist.
-const PUBLIC: [&str; 16] = [
+const PUBLIC: [&str; 20] = [
     "GET /",
     "GET /health",
     "GET /health/ready",
@@ -25,7 +25,11 @@ const PUBLIC: [&str; 16] = [
     "POST /api/v1/auth/login",
     "POST /api/v1/auth/refresh",
     "POST /api/v1/auth/logout",
+    "POST /api/v1/auth/password/forgot",
+    "POST /api/v1/auth/password/reset",
     "POST /api/v1/auth/email/verify",
+    "POST /api/v1/auth/magic-link",
+    "POST /api/v1/auth/magic-link/verify",
     "GET /api/v1/team/invitations/lookup",
 ];
 

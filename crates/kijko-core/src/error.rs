@@ -45,6 +45,7 @@ codes! {
     Conflict "CONFLICT" "This does not fit the present state",
     DependencyUnavailable "DEPENDENCY_UNAVAILABLE" "A service that Kijko needs is not available",
     EmailTaken "EMAIL_TAKEN" "An account with this e-mail address exists",
+    EmailNotVerified "EMAIL_NOT_VERIFIED" "Confirm your e-mail address first; a link was mailed to you",
     ExecutionNotFound "EXECUTION_NOT_FOUND" "No such execution",
     Forbidden "FORBIDDEN" "Your role does not allow this",
     IdempotencyConflict "IDEMPOTENCY_CONFLICT" "This Idempotency-Key was used for another request",

@@ -31,7 +31,11 @@ pub const PUBLIC: &[(&str, &str)] = &[
     ("POST", "/api/v1/auth/login"),
     ("POST", "/api/v1/auth/refresh"),
     ("POST", "/api/v1/auth/logout"),
+    ("POST", "/api/v1/auth/password/forgot"),
+    ("POST", "/api/v1/auth/password/reset"),
     ("POST", "/api/v1/auth/email/verify"),
+    ("POST", "/api/v1/auth/magic-link"),
+    ("POST", "/api/v1/auth/magic-link/verify"),
     ("GET", "/api/v1/team/invitations/lookup"),
 ];
 
@@ -53,6 +57,10 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(auth::login))                                      // POST /api/v1/auth/login
         .routes(routes!(auth::refresh))                                    // POST /api/v1/auth/refresh
         .routes(routes!(auth::logout))                                     // POST /api/v1/auth/logout
+        .routes(routes!(links::forgot_password))                           // POST /api/v1/auth/password/forgot
+        .routes(routes!(links::reset_password))                            // POST /api/v1/auth/password/reset
+        .routes(routes!(links::magic_link))                                // POST /api/v1/auth/magic-link
+        .routes(routes!(links::verify_magic_link))                         // POST /api/v1/auth/magic-link/verify
         .routes(routes!(links::verify_email))                              // POST /api/v1/auth/email/verify
         .routes(routes!(auth::me))                                         // GET /api/v1/auth/me
         .routes(routes!(organizations::list))                              // GET /api/v1/auth/organizations

@@ -124,6 +124,8 @@ impl Installation {
 
     /// The mails that went to this address, oldest first, after running the jobs that send them.
     pub async fn mails_to(&self, email: &str) -> Vec<Mail> {
+        // The wish for a link is one job, and the mail that it becomes another.
+        self.run_jobs().await;
         self.run_jobs().await;
         self.mails.all().into_iter().filter(|mail| mail.to == email).collect()
     }

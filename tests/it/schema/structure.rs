@@ -10,13 +10,14 @@ const PLAIN_KEYS: [(&str, &str); 3] = [
 ];
 
 /// Indexes of tenant tables that do not begin with the organisation.
-const OTHER_INDEXES: [(&str, &str); 8] = [
+const OTHER_INDEXES: [(&str, &str); 9] = [
     ("organization_members_user_id_idx", "signing in asks for the organisations of a person"),
     ("login_history_pkey", "an attempt at an address without an account has no organisation"),
     ("team_invitations_token_hash_key", "a link names its invitation before an organisation is known"),
     ("user_sessions_id_key", "a token names its session before an organisation is known"),
     ("api_keys_key_hash_key", "a key is looked up before an organisation is known"),
     ("idempotency_keys_created_at_idx", "what is old goes, of all organisations at once"),
+    ("user_sessions_user_id_idx", "a new password ends the sessions of a person in all organisations"),
     ("mail_outbox_pkey", "the job that sends a mail looks at all organisations; tenants never look"),
     ("skill_executions_sweep_idx", "the sweep looks at all organisations at once"),
 ];

@@ -181,6 +181,8 @@ pub struct DatabaseConfig {
 pub struct IdentityConfig {
     pub mode: AuthMode,
     pub signup_enabled: bool,
+    /// Whether nobody signs in before their address is confirmed.
+    pub require_email_verification: bool,
     /// RSA key in PEM; generated and kept encrypted in the database when absent.
     pub signing_key: Option<SecretString>,
     /// The one before it, which still verifies.
@@ -298,6 +300,7 @@ impl Config {
             identity: IdentityConfig {
                 mode: s.parsed("KIJKO_AUTH_MODE", "builtin"),
                 signup_enabled: s.parsed("SIGNUP_ENABLED", "true"),
+                require_email_verification: s.parsed("REQUIRE_EMAIL_VERIFICATION", "false"),
                 signing_key: s.secret("JWT_SIGNING_KEY"),
                 signing_key_previous: s.secret("JWT_SIGNING_KEY_PREVIOUS"),
                 encryption_key: s.secret("ENCRYPTION_KEY"),

@@ -93,6 +93,52 @@ impl Credentials {
     }
 }
 
+/// An address that asks for a link.
+#[derive(Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct LinkRequest {
+    pub email: String,
+}
+
+impl LinkRequest {
+    pub fn checked(self) -> Result<Self> {
+        let request = Self { email: normalized_email(&self.email) };
+        let mut check = Check::default();
+        check_email(&mut check, &request.email);
+        check.done()?;
+        Ok(request)
+    }
+}
+
+/// What the holder of a reset link sends.
+#[derive(Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct PasswordReset {
+    /// As it stands in the link that was mailed.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub token: SecretString,
+    /// 8 to 128 characters, with an upper-case letter, a lower-case letter and a digit.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, min_length = 8, max_length = 128))]
+    pub new_password: SecretString,
+}
+
+impl PasswordReset {
+    pub fn checked(self) -> Result<Self> {
+        let mut check = Check::default();
+        let text = self.new_password.expose_secret();
+        let length = text.chars().count();
+        check.that((8..=128).contains(&length), "new_password", "length", || {
+            format!("new_password must have 8 to 128 characters, not {length}")
+        });
+        let kinds: [fn(char) -> bool; 3] = [char::is_uppercase, char::is_lowercase, |c| c.is_ascii_digit()];
+        check.that(kinds.iter().all(|kind| text.chars().any(kind)), "new_password", "format", || {
+            "new_password must have an upper-case letter, a lower-case letter and a digit".to_owned()
+        });
+        check.done()?;
+        Ok(self)
+    }
+}
+
 pub(crate) fn normalized_email(email: &str) -> String {
     email.trim().to_lowercase()
 }

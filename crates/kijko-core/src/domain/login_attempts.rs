@@ -49,6 +49,7 @@ vocabulary! {
         AccountLocked = "Account locked",
         AccountDisabled = "Account disabled",
         NoOrganization = "No organisation",
+        EmailNotVerified = "E-mail address not confirmed",
     }
 }
 
@@ -56,9 +57,10 @@ impl FailureReason {
     pub fn status(self) -> LoginStatus {
         match self {
             FailureReason::InvalidPassword | FailureReason::UnknownAccount => LoginStatus::Failed,
-            FailureReason::AccountLocked | FailureReason::AccountDisabled | FailureReason::NoOrganization => {
-                LoginStatus::Blocked
-            }
+            FailureReason::AccountLocked
+            | FailureReason::AccountDisabled
+            | FailureReason::NoOrganization
+            | FailureReason::EmailNotVerified => LoginStatus::Blocked,
         }
     }
 }

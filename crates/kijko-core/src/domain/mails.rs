@@ -3,6 +3,20 @@
 use serde::{Deserialize, Serialize};
 
 use crate::domain::invitations::TeamInvitation;
+use crate::domain::tickets::TicketKind;
+
+/// What lies in the outbox.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outgoing {
+    Mail(Mail),
+    /// Somebody asked for a link to this address. Whether there is such an account is looked at by the job that takes
+    /// it from the outbox, so that nothing about the request tells.
+    RequestedLink {
+        kind: TicketKind,
+        email: String,
+    },
+}
 
 /// Deliberately without `Debug`: the text may hold a link that signs somebody in.
 #[derive(Clone, Serialize, Deserialize)]
@@ -27,7 +41,6 @@ impl Mail {
         );
         Self { to: to.to_owned(), subject: "Confirm your e-mail address".to_owned(), text }
     }
-
     /// This one does repeat what its sender wrote: it comes from somebody who has a team, and whose seats bound how many
     /// such mails there can be.
     pub fn invitation(invitation: &TeamInvitation, organization: &str, link: &str) -> Self {
@@ -48,5 +61,40 @@ impl Mail {
             day = invitation.expires_at.format("%Y-%m-%d"),
         );
         Self { to: invitation.email.clone(), subject: "You are invited to join a team on Kijko".to_owned(), text }
+    }
+
+    pub fn password_reset(to: &str, link: &str) -> Self {
+        let text = format!(
+            "Hello,\n\n\
+             somebody, hopefully you, asked to reset the password of your Kijko account.\n\
+             Choose a new one here:\n\n\
+             {link}\n\n\
+             The link works once, within 60 minutes. A new password signs you out everywhere. If it was not you, ignore\n\
+             this mail: the old password stays.\n\n\n\
+             Kijko\n"
+        );
+        Self { to: to.to_owned(), subject: "Reset your password".to_owned(), text }
+    }
+
+    pub fn password_changed(to: &str, app_url: &str) -> Self {
+        let text = format!(
+            "Hello,\n\n\
+             the password of your Kijko account was reset, and every session was ended.\n\n\
+             If it was not you, somebody else reads your mail: secure your mailbox, then reset the password at\n\n\
+             {app_url}\n\n\n\
+             Kijko\n"
+        );
+        Self { to: to.to_owned(), subject: "Your password was changed".to_owned(), text }
+    }
+
+    pub fn magic_link(to: &str, link: &str) -> Self {
+        let text = format!(
+            "Hello,\n\n\
+             this link signs you in to Kijko:\n\n\
+             {link}\n\n\
+             It works once, within 15 minutes. If you did not ask for it, ignore this mail and give the link to nobody.\n\n\n\
+             Kijko\n"
+        );
+        Self { to: to.to_owned(), subject: "Your sign-in link".to_owned(), text }
     }
 }

@@ -40,5 +40,11 @@ pub trait AccountRepo: Send {
     /// The same by address, and nothing beside it: reading more would take longer where there is an account.
     async fn password_hash_by_email(&mut self, email: &str) -> Result<Option<String>>;
 
+    /// Whether this still is their hash; nobody changes it before this transaction ends.
+    async fn has_password_hash(&mut self, user: UserId, hash: &str) -> Result<bool>;
+
+    /// From now on no password is right.
+    async fn forget_password(&mut self, user: UserId, now: Timestamp) -> Result<()>;
+
     async fn set_password_hash(&mut self, user: UserId, hash: &str, now: Timestamp) -> Result<()>;
 }

@@ -111,6 +111,7 @@ pub enum SystemTask {
     ForgetReplies,
     SendMail,
     PurgeTickets,
+    RequestLink,
     UseLink,
     ForgetFailures,
     CheckHealth,

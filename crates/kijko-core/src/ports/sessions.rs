@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use crate::domain::ids::{RefreshTokenId, SessionId};
+use crate::domain::ids::{OrganizationId, RefreshTokenId, SessionId, UserId};
 use crate::domain::sessions::{Origin, RefreshToken, Session};
 use crate::domain::time::Timestamp;
 use crate::error::Result;
@@ -18,6 +18,14 @@ pub trait SessionRepo: Send {
 
     /// Ends it for the given reason. False when it had ended before.
     async fn revoke(&mut self, id: SessionId, reason: &'static str, now: Timestamp) -> Result<bool>;
+
+    /// Ends every session of a user that is still open, and says which, and in which organisation.
+    async fn revoke_all(
+        &mut self,
+        user: UserId,
+        reason: &'static str,
+        now: Timestamp,
+    ) -> Result<Vec<(SessionId, OrganizationId)>>;
 
     async fn find_token(&mut self, hash: &[u8; 32]) -> Result<Option<RefreshToken>>;
 

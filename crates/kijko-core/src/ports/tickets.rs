@@ -16,7 +16,6 @@ pub trait TicketRepo: Send {
     async fn redeem(&mut self, kind: TicketKind, hash: &[u8; 32], now: Timestamp) -> Result<Option<Ticket>>;
 
     /// Uses up every open ticket of a user, for nothing.
-    #[allow(dead_code, reason = "for the reset of a password")]
     async fn discard(&mut self, user: UserId, now: Timestamp) -> Result<()>;
 
     /// Removes those that expired before this moment.

@@ -4,18 +4,24 @@
 
 use crate::app::App;
 use crate::domain::ids::MailId;
-use crate::domain::mails::Mail;
+use crate::domain::mails::{Mail, Outgoing};
 use crate::error::{Code, Error, Result};
 use crate::ports::SystemTask;
 use crate::ports::mails::{MailError, Outbox};
+use crate::services::links;
 
 /// The engine waits e, e², e³ … seconds between attempts, so this is about an hour and a half.
 const MAX_ATTEMPTS: i32 = 10;
 
 /// Puts a mail into the transaction that `outbox` belongs to.
 pub(crate) async fn enqueue(app: &App, outbox: &mut dyn Outbox, mail: &Mail) -> Result<()> {
+    put(app, outbox, &Outgoing::Mail(mail.clone())).await
+}
+
+/// Puts something into the outbox that a job will take out of it.
+pub(super) async fn put(app: &App, outbox: &mut dyn Outbox, what: &Outgoing) -> Result<()> {
     let id = MailId(app.random.uuid());
-    let plain = serde_json::to_vec(mail).map_err(|e| Error::internal("writing a mail", e))?;
+    let plain = serde_json::to_vec(what).map_err(|e| Error::internal("writing a mail", e))?;
     let sealed = app.secrets.seal(&plain, &row(id))?;
     outbox.put(id, &sealed, app.clock.now()).await
 }
@@ -25,9 +31,10 @@ pub(crate) async fn send(app: &App, id: MailId) -> Result<()> {
     let mut tx = app.store.system(SystemTask::SendMail).await?;
     let Some(queued) = tx.mails().find(id).await? else { return Ok(()) };
     drop(tx);
-    let mail: Option<Mail> = app.secrets.open(&queued.sealed, &row(id)).and_then(|p| serde_json::from_slice(&p).ok());
-    let sent = match mail {
-        Some(mail) => app.mailer.send(id, &mail).await,
+    let outgoing = app.secrets.open(&queued.sealed, &row(id)).and_then(|plain| serde_json::from_slice(&plain).ok());
+    let sent = match outgoing {
+        Some(Outgoing::Mail(mail)) => app.mailer.send(id, &mail).await,
+        Some(Outgoing::RequestedLink { kind, email }) => return links::answer(app, id, kind, &email).await,
         None => Err(MailError::Permanent("it was sealed with another ENCRYPTION_KEY".to_owned())),
     };
     let mut tx = app.store.system(SystemTask::SendMail).await?;

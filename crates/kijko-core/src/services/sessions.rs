@@ -26,7 +26,8 @@ use crate::services::{invitations, limits, links, login_attempts, realm_sessions
 pub use crate::domain::sessions::Origin;
 
 /// Creates a user and signs them in: to an organisation of their own or, with an invitation, to the one they join.
-/// Refuses with `VALIDATION_ERROR`, `EMAIL_TAKEN`, `SIGNUP_DISABLED`, and as `invitations::accept` does.
+/// Refuses with `VALIDATION_ERROR`, `EMAIL_TAKEN`, `SIGNUP_DISABLED`; with `EMAIL_NOT_VERIFIED` when the account is
+/// made but nobody signs in before their address is confirmed; and as `invitations::accept` does.
 pub async fn sign_up(app: &App, new: NewAccount, origin: &Origin) -> Result<TokenResponse> {
     if !app.config.identity.signup_enabled {
         return Err(Error::Forbidden { code: Code::SignupDisabled });
@@ -58,19 +59,26 @@ pub async fn sign_up(app: &App, new: NewAccount, origin: &Origin) -> Result<Toke
         }
         None => {
             tx.accounts().insert(&user, &hash, &organization, now).await?;
-            links::send_verification(app, &mut *tx, &user, now).await?;
             organization.id
         }
     };
     let account = tx.accounts().find(user.id, organization).await?;
     let account = account.ok_or_else(|| Error::internal("signing up", "the account is not there"))?;
+    // An invitation that was mailed has proved the address.
+    if !account.user.email_verified {
+        if app.config.identity.require_email_verification {
+            return links::demand_verification(app, tx, &account.user, now).await;
+        }
+        links::send_verification(app, &mut *tx, &account.user, now).await?;
+    }
     let reply = open_session(app, &mut *tx, &account, AuthMethod::Password, origin, now).await?;
     tx.commit().await?;
     Ok(reply)
 }
 
 /// Signs in with e-mail and password.
-/// Refuses with `VALIDATION_ERROR`, `RATE_LIMITED`, `ACCOUNT_LOCKED`, `INVALID_CREDENTIALS`, `ACCOUNT_DISABLED`.
+/// Refuses with `VALIDATION_ERROR`, `RATE_LIMITED`, `ACCOUNT_LOCKED`, `INVALID_CREDENTIALS`, `ACCOUNT_DISABLED`,
+/// `EMAIL_NOT_VERIFIED`.
 pub async fn sign_in(app: &App, credentials: Credentials, origin: &Origin) -> Result<TokenResponse> {
     let Credentials { email, password } = credentials.checked()?;
     limits::of_account(app, Counter::LoginOfAccount, &email).await?;
@@ -82,7 +90,7 @@ pub async fn sign_in(app: &App, credentials: Credentials, origin: &Origin) -> Re
     let hash = tx.accounts().password_hash_by_email(&email).await?;
     // Hashing takes a while, and no connection is held meanwhile.
     drop(tx);
-    let rehashed = match app.passwords.verify(password.clone(), hash).await? {
+    let rehashed = match app.passwords.verify(password.clone(), hash.clone()).await? {
         Verified::Right => None,
         Verified::RightButOutdated => Some(app.passwords.hash(password).await?),
         Verified::Wrong => {
@@ -101,6 +109,15 @@ pub async fn sign_in(app: &App, credentials: Credentials, origin: &Origin) -> Re
     if account.membership.is_none() {
         login_attempts::note_failure_later(app, &email, FailureReason::NoOrganization, origin);
         return Err(Error::Forbidden { code: Code::NoOrganization });
+    }
+    // A password that was reset while it was being verified is wrong by now.
+    if !tx.accounts().has_password_hash(account.user.id, hash.as_deref().unwrap_or_default()).await? {
+        return Err(Error::Unauthenticated { code: Code::InvalidCredentials, reason: None });
+    }
+    if app.config.identity.require_email_verification && !account.user.email_verified {
+        // The link from the sign-up may have expired.
+        login_attempts::note_failure_later(app, &email, FailureReason::EmailNotVerified, origin);
+        return links::demand_verification(app, tx, &account.user, now).await;
     }
     login_attempts::forgive(app, &mut *tx, &email).await?;
     if let Some(hash) = rehashed {
@@ -240,7 +257,7 @@ pub(super) async fn open(app: &App, task: SystemTask) -> Result<Box<dyn SystemTx
     })
 }
 
-async fn open_session(
+pub(super) async fn open_session(
     app: &App,
     tx: &mut dyn SystemTx,
     account: &Account,
@@ -248,7 +265,12 @@ async fn open_session(
     origin: &Origin,
     now: Timestamp,
 ) -> Result<TokenResponse> {
-    let reply = begin_session(app, tx, account, auth_method, "Signed in with a password", origin, now).await?;
+    let description = match auth_method {
+        AuthMethod::MagicLink => "Signed in with a link",
+        AuthMethod::Sso => "Signed in through a provider",
+        AuthMethod::Password | AuthMethod::ApiKey => "Signed in with a password",
+    };
+    let reply = begin_session(app, tx, account, auth_method, description, origin, now).await?;
     login_attempts::note_success(app, tx, account, auth_method, origin, now).await?;
     Ok(reply)
 }
@@ -320,6 +342,29 @@ pub(super) async fn end_session(
     // The announcement reaches this process too, but only in a moment.
     app.identities.end(Credential::Session(session.id));
     Ok(())
+}
+
+/// Ends every session of a user, in this transaction. Once it is committed, tell this process: `app.identities.end`.
+pub(super) async fn end_all_sessions(
+    app: &App,
+    tx: &mut dyn SystemTx,
+    user: UserId,
+    reason: &'static str,
+    origin: &Origin,
+    now: Timestamp,
+) -> Result<Vec<SessionId>> {
+    let ended = tx.sessions().revoke_all(user, reason, now).await?;
+    for (session, organization) in &ended {
+        let entry = AuditEntry {
+            event: AuditEvent::SecuritySessionTerminated,
+            user_id: Some(user),
+            description: "Session ended because a link that was mailed took the account over".into(),
+            metadata: json!({ "sessionId": session, "reason": reason }),
+        };
+        audit(app, tx, *organization, &entry, origin, now).await?;
+        tx.announce(&Event::SessionRevoked { session_id: *session }).await?;
+    }
+    Ok(ended.into_iter().map(|(session, _)| session).collect())
 }
 
 pub(super) async fn audit(

@@ -189,6 +189,22 @@ impl AccountRepo for PgSystemTx {
         Ok(hash.flatten())
     }
 
+    async fn has_password_hash(&mut self, user: UserId, hash: &str) -> Result<bool> {
+        let row = sqlx::query!("SELECT id FROM users WHERE id = $1 AND password_hash = $2 FOR SHARE", user.0, hash)
+            .fetch_optional(self.conn())
+            .await
+            .map_err(translate)?;
+        Ok(row.is_some())
+    }
+
+    async fn forget_password(&mut self, user: UserId, now: Timestamp) -> Result<()> {
+        sqlx::query!("UPDATE users SET password_hash = NULL, updated_at = $2 WHERE id = $1", user.0, now)
+            .execute(self.conn())
+            .await
+            .map_err(translate)?;
+        Ok(())
+    }
+
     async fn set_password_hash(&mut self, user: UserId, hash: &str, now: Timestamp) -> Result<()> {
         sqlx::query!("UPDATE users SET password_hash = $2, updated_at = $3 WHERE id = $1", user.0, hash, now)
             .execute(self.conn())

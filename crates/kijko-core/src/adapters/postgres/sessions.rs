@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use super::errors::translate;
 use super::tx::PgSystemTx;
-use crate::domain::ids::{RefreshTokenId, SessionId};
+use crate::domain::ids::{OrganizationId, RefreshTokenId, SessionId, UserId};
 use crate::domain::sessions::{AuthMethod, Origin, RefreshToken, Rotation, Session};
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
@@ -80,6 +80,26 @@ impl SessionRepo for PgSystemTx {
         .await
         .map_err(translate)?;
         Ok(done.rows_affected() == 1)
+    }
+
+    async fn revoke_all(
+        &mut self,
+        user: UserId,
+        reason: &'static str,
+        now: Timestamp,
+    ) -> Result<Vec<(SessionId, OrganizationId)>> {
+        let rows = sqlx::query!(
+            "UPDATE user_sessions SET revoked_at = $3, revoke_reason = $2
+              WHERE user_id = $1 AND revoked_at IS NULL AND expires_at > $3
+              RETURNING id, organization_id",
+            user.0,
+            reason,
+            now,
+        )
+        .fetch_all(self.conn())
+        .await
+        .map_err(translate)?;
+        Ok(rows.into_iter().map(|row| (row.id.into(), row.organization_id.into())).collect())
     }
 
     async fn find_token(&mut self, hash: &[u8; 32]) -> Result<Option<RefreshToken>> {
