@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::harness::{Installation, Person};
 
 /// The contract's complete list of routes that need no credential, as far as they exist.
-const PUBLIC: [&str; 20] = [
+const PUBLIC: [&str; 22] = [
     "GET /",
     "GET /health",
     "GET /health/ready",
@@ -30,6 +30,8 @@ const PUBLIC: [&str; 20] = [
     "POST /api/v1/auth/email/verify",
     "POST /api/v1/auth/magic-link",
     "POST /api/v1/auth/magic-link/verify",
+    "GET /api/v1/auth/oauth/{provider}",
+    "POST /api/v1/auth/oauth/callback",
     "GET /api/v1/team/invitations/lookup",
 ];
 

@@ -63,7 +63,7 @@ impl Failure {
 
 fn core_code(error: &Error) -> u8 {
     match error {
-        Error::Invalid { .. } => 65,
+        Error::Invalid { .. } | Error::Rejected { .. } => 65,
         Error::NotFound { .. } | Error::Gone { .. } => 66,
         Error::LimitReached { .. } => 69,
         Error::Internal { .. } => 70,

@@ -63,6 +63,7 @@ codes! {
     NoAvailableSeats "NO_AVAILABLE_SEATS" "The plan has no seat left",
     NoOrganization "NO_ORGANIZATION" "You do not belong to an organisation",
     NotFound "NOT_FOUND" "There is nothing here",
+    OauthStateInvalid "OAUTH_STATE_INVALID" "This sign-in was not begun here, or too long ago; start again",
     OwnershipTransferRequired "OWNERSHIP_TRANSFER_REQUIRED" "Ownership must be handed over first",
     OauthCodeInvalid "OAUTH_CODE_INVALID" "The sign-in could not be completed; start again",
     PayloadTooLarge "PAYLOAD_TOO_LARGE" "The body is too large",
@@ -70,8 +71,10 @@ codes! {
     ProviderNotConfigured "PROVIDER_NOT_CONFIGURED" "The provider of this model is not set up",
     ReauthenticationFailed "REAUTHENTICATION_FAILED" "The password is wrong",
     RateLimited "RATE_LIMITED" "Too many requests",
+    RedirectNotAllowed "REDIRECT_NOT_ALLOWED" "The browser may not be sent there",
     RefreshTokenInvalid "REFRESH_TOKEN_INVALID" "The refresh token is not valid",
     RefreshTokenReused "REFRESH_TOKEN_REUSED" "The refresh token was used before",
+    ServiceNotConfigured "SERVICE_NOT_CONFIGURED" "This is not set up",
     SignupDisabled "SIGNUP_DISABLED" "Sign-up is switched off",
     SkillInactive "SKILL_INACTIVE" "The skill is not active",
     SkillNameExists "SKILL_NAME_EXISTS" "You already have a skill of this name",
@@ -80,6 +83,7 @@ codes! {
     TooManyApiKeys "TOO_MANY_API_KEYS" "You have as many live API keys as are allowed",
     Unauthenticated "UNAUTHENTICATED" "Sign in first",
     UnsupportedMediaType "UNSUPPORTED_MEDIA_TYPE" "The body must be JSON",
+    UnsupportedProvider "UNSUPPORTED_PROVIDER" "Nobody can sign in this way",
     UpstreamTimeout "UPSTREAM_TIMEOUT" "The request took too long",
     ValidationError "VALIDATION_ERROR" "The request is not valid",
 }
@@ -131,6 +135,10 @@ impl AuthReason {
 pub enum Error {
     #[error("{}", violations.first().map_or(code.title(), |v| v.message.as_str()))]
     Invalid { code: Code, violations: Vec<Violation> },
+
+    /// What the caller brought is no good here.
+    #[error("{}", code.title())]
+    Rejected { code: Code },
 
     #[error("{}", code.title())]
     Unauthenticated { code: Code, reason: Option<AuthReason> },
@@ -194,6 +202,7 @@ impl Error {
         match self {
             Error::Invalid { code, .. }
             | Error::Unauthenticated { code, .. }
+            | Error::Rejected { code }
             | Error::Forbidden { code }
             | Error::NotFound { code }
             | Error::Gone { code }
@@ -212,6 +221,7 @@ impl Error {
             Error::Unavailable { .. } | Error::RateLimited(_) | Error::Locked { .. } => true,
             Error::Invalid { .. }
             | Error::Unauthenticated { .. }
+            | Error::Rejected { .. }
             | Error::Forbidden { .. }
             | Error::NotFound { .. }
             | Error::Gone { .. }

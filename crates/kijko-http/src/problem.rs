@@ -99,6 +99,7 @@ impl From<Error> for Problem {
             Error::Unauthenticated { reason, .. } => {
                 (StatusCode::UNAUTHORIZED, None, reason.map(|reason| json!({ "reason": reason.as_str() })))
             }
+            Error::Rejected { .. } => (StatusCode::BAD_REQUEST, None, None),
             Error::Forbidden { .. } => (StatusCode::FORBIDDEN, None, None),
             Error::NotFound { .. } => (StatusCode::NOT_FOUND, None, None),
             Error::Gone { .. } => (StatusCode::GONE, None, None),

@@ -10,7 +10,7 @@ use utoipa_axum::routes;
 
 use crate::problem::Problem;
 use crate::routes::{
-    api_keys, auth, docs, executions, health, invitations, links, organizations, skills, team, well_known,
+    api_keys, auth, docs, executions, health, invitations, links, oauth, organizations, skills, team, well_known,
 };
 use crate::{middleware, openapi};
 
@@ -36,6 +36,8 @@ pub const PUBLIC: &[(&str, &str)] = &[
     ("POST", "/api/v1/auth/email/verify"),
     ("POST", "/api/v1/auth/magic-link"),
     ("POST", "/api/v1/auth/magic-link/verify"),
+    ("GET", "/api/v1/auth/oauth/{provider}"),
+    ("POST", "/api/v1/auth/oauth/callback"),
     ("GET", "/api/v1/team/invitations/lookup"),
 ];
 
@@ -61,6 +63,8 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(links::reset_password))                            // POST /api/v1/auth/password/reset
         .routes(routes!(links::magic_link))                                // POST /api/v1/auth/magic-link
         .routes(routes!(links::verify_magic_link))                         // POST /api/v1/auth/magic-link/verify
+        .routes(routes!(oauth::start))                                     // GET /api/v1/auth/oauth/{provider}
+        .routes(routes!(oauth::callback))                                  // POST /api/v1/auth/oauth/callback
         .routes(routes!(links::verify_email))                              // POST /api/v1/auth/email/verify
         .routes(routes!(auth::me))                                         // GET /api/v1/auth/me
         .routes(routes!(organizations::list))                              // GET /api/v1/auth/organizations

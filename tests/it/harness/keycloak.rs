@@ -295,6 +295,16 @@ impl Browser {
         panic!("Keycloak keeps asking")
     }
 
+    /// The page, and where a link on it leads.
+    pub async fn link(&self, url: &str, containing: &str) -> String {
+        let url = url::Url::parse(url).expect("a URL");
+        let page = self.send(&url, None).await.text().await.expect("text");
+        let links = Regex::new(r#"href="([^"]+)""#).unwrap();
+        let mut links = links.captures_iter(&page).map(|found| found[1].replace("&amp;", "&"));
+        let link = links.find(|link| link.contains(containing)).unwrap_or_else(|| panic!("no such link: {page}"));
+        url.join(&link).expect("a URL").into()
+    }
+
     async fn send(&self, url: &url::Url, form: Option<String>) -> reqwest::Response {
         let cookies = self.cookies.lock().unwrap().iter().map(|(n, v)| format!("{n}={v}")).collect::<Vec<_>>();
         let mut request = match form {

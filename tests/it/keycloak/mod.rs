@@ -3,6 +3,7 @@
 
 use crate::harness::{Installation, Mode};
 
+mod codes;
 mod outages;
 mod people;
 mod sessions;

@@ -85,6 +85,28 @@ async fn a_sign_in_that_was_not_made_here_can_be_ended_here() {
 }
 
 #[tokio::test]
+async fn going_to_another_organisation_gives_a_token_of_the_realm_for_it() {
+    let Some(app) = installation(&[]).await else { return };
+    let (ada, eve) = (app.sign_up("ada@example.com").await, app.sign_up("eve@example.com").await);
+    let (id, org_id) = (ada.get("/api/v1/auth/me").await.ok(200)["id"].clone(), eve.organization_id());
+    let switch = json!({ "org_id": org_id });
+    ada.post("/api/v1/auth/organizations/switch", switch.clone()).await.refused(404, "NOT_FOUND");
+    app.sql(&format!(
+        "INSERT INTO organization_members (organization_id, user_id, role, joined_at)
+         VALUES ('{org_id}', '{}', 'viewer', now())",
+        id.as_str().unwrap()
+    ))
+    .await;
+    let tokens = ada.post("/api/v1/auth/organizations/switch", switch).await.ok(200);
+    let there = app.with_token(tokens["access_token"].as_str().unwrap());
+    let me = there.get("/api/v1/auth/me").await.ok(200);
+    assert_eq!((&me["org_id"], &me["roles"]), (&json!(org_id), &json!(["viewer"])));
+    assert_eq!(there.claims()["org_id"], org_id, "the realm says so itself");
+    ada.get("/api/v1/auth/me").await.ok(200);
+    refresh(&app, &tokens["refresh_token"]).await.ok(200);
+}
+
+#[tokio::test]
 async fn whom_the_realm_throws_out_cannot_refresh() {
     let Some(app) = installation(&[]).await else { return };
     let ada = app.sign_up("ada@example.com").await;

@@ -151,6 +151,8 @@ pub struct HttpConfig {
     pub app_url: String,
     /// Origins that browsers may call from, exactly.
     pub cors_origins: Vec<String>,
+    /// Origins that a browser may be sent to after signing in elsewhere, exactly.
+    pub redirect_allowlist: Vec<String>,
     /// Proxies whose word about the client's address counts.
     pub trusted_proxies: Vec<IpNet>,
     pub docs_enabled: bool,
@@ -271,6 +273,7 @@ impl Config {
     fn read(mut s: Source) -> Result<Self, ConfigError> {
         let environment = s.parsed("KIJKO_ENV", "local");
         let local = environment == Environment::Local;
+        let cors_origins = s.list("CORS_ORIGINS", "http://localhost:3000,https://app.kijko.nl");
         let config = Config {
             environment,
             http: HttpConfig {
@@ -278,7 +281,8 @@ impl Config {
                 port: s.parsed("PORT", "8000"),
                 public_url: s.url("PUBLIC_URL", "http://localhost:8000"),
                 app_url: s.url("APP_URL", "http://localhost:3000"),
-                cors_origins: s.list("CORS_ORIGINS", "http://localhost:3000,https://app.kijko.nl"),
+                redirect_allowlist: s.list("REDIRECT_ALLOWLIST", &cors_origins.join(",")),
+                cors_origins,
                 trusted_proxies: s.networks("TRUSTED_PROXIES", "127.0.0.1/32,::1/128"),
                 docs_enabled: s.parsed("DOCS_ENABLED", "true"),
                 request_timeout: s.seconds("REQUEST_TIMEOUT_SECS", "30"),
@@ -372,6 +376,11 @@ impl Config {
         let pepper = self.identity.api_key_pepper.as_ref().map(secrecy::ExposeSecret::expose_secret);
         s.refuse(!local && pepper.is_none(), "API_KEY_PEPPER", "is required outside local");
         s.refuse(pepper.is_some_and(|p| p.len() < 32), "API_KEY_PEPPER", "must have at least 32 characters");
+        s.refuse(
+            self.http.redirect_allowlist.iter().any(|o| o == "*"),
+            "REDIRECT_ALLOWLIST",
+            "must list exact origins",
+        );
         s.refuse(self.http.cors_origins.iter().any(|o| o == "*"), "CORS_ORIGINS", "must list exact origins, not *");
         let realm = self.identity.mode == AuthMode::Keycloak;
         s.refuse(

@@ -17,6 +17,7 @@ pub mod login_attempts;
 pub mod mails;
 pub mod models;
 pub mod money;
+pub mod oauth;
 pub mod organizations;
 pub mod page;
 pub mod plans;

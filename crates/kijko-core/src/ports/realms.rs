@@ -37,7 +37,6 @@ pub trait RealmTokenVerifier: Send + Sync {
 #[async_trait]
 pub trait RealmClient: Send + Sync {
     /// Where a browser signs in; comes back to the redirect URI with a code and the state.
-    #[expect(dead_code, reason = "its route comes with those of the social providers")]
     fn authorization_url(&self, request: &AuthorizationRequest<'_>) -> Result<String>;
 
     /// Refuses with `INVALID_CREDENTIALS`, `OAUTH_CODE_INVALID` or `REFRESH_TOKEN_INVALID`, by the kind of grant.
@@ -58,7 +57,6 @@ pub trait RealmClient: Send + Sync {
 
 /// What is exchanged for tokens.
 pub enum Grant<'a> {
-    #[expect(dead_code, reason = "its route comes with those of the social providers")]
     Code {
         code: &'a str,
         redirect_uri: &'a str,

@@ -12,6 +12,7 @@ pub mod limits;
 pub mod links;
 pub(crate) mod login_attempts;
 pub(crate) mod mails;
+pub mod oauth;
 pub mod organizations;
 pub(crate) mod realm_accounts;
 pub(crate) mod realm_sessions;

@@ -6,6 +6,7 @@ use crate::domain::sessions::TokenResponse;
 use crate::error::{Code, Error, Result};
 use crate::ports::SystemTask;
 use crate::services::identity::Identity;
+use crate::services::realm_sessions;
 use crate::services::sessions::{self, Origin};
 
 /// Where the caller is an active member, in the order of joining; at most 500.
@@ -23,6 +24,10 @@ pub async fn switch(app: &App, identity: &Identity, request: &SwitchRequest, ori
     let account = tx.accounts().find(identity.account.user.id, request.org_id).await?;
     let account = account.filter(|account| !account.disabled && account.membership.is_some());
     let account = account.ok_or(Error::not_found(Code::NotFound))?;
+    if let (Some(realm), Some(session)) = (&app.realm, identity.session_id()) {
+        drop(tx);
+        return realm_sessions::switch(app, realm, session, request.org_id).await;
+    }
     let now = app.clock.now();
     let how = "Came from another organisation";
     let reply = sessions::begin_session(app, &mut *tx, &account, identity.auth_method, how, origin, now).await?;

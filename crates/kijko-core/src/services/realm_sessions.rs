@@ -103,7 +103,6 @@ pub(super) async fn sign_in(app: &App, realm: &Realm, who: Credentials, origin: 
 
 /// Signs in with the code that the realm gave the browser: the main way.
 /// Refuses with `OAUTH_CODE_INVALID`, and as `enter` does.
-#[expect(dead_code, reason = "its route comes with those of the social providers")]
 pub(super) async fn sign_in_with_code(
     app: &App,
     realm: &Realm,
@@ -180,6 +179,10 @@ async fn open_session(
     let token = sessions::new_token(app, claims.session_id, now);
     let sealed = seal(app, claims.session_id, &KeptTokens::from(tokens))?;
     let mut tx = sessions::open(app, SystemTask::SignIn).await?;
+    // Before the session is there: whoever ends the membership now waits, and then ends the session too.
+    if !tx.accounts().note_activity(account.user.id, membership.organization.id, now).await? {
+        return Err(Error::Forbidden { code: Code::NoOrganization });
+    }
     let stands = tx.realm_sessions().keep(claims.session_id, &claims.sid, &sealed, token.expires_at).await?;
     let known = tx.sessions().find(claims.session_id).await?;
     if !stands || known.as_ref().is_some_and(|session| session.revoked) {
@@ -288,10 +291,7 @@ async fn exchange(app: &App, realm: &Realm, held: Held, origin: &Origin) -> Resu
     if let Err(error) = &done
         && error.code() != Code::RefreshTokenInvalid
     {
-        // Nothing was exchanged; the same token may try again.
-        let mut tx = sessions::open(app, SystemTask::Refresh).await?;
-        tx.realm_sessions().release(held.session.id).await?;
-        tx.commit().await?;
+        release(app, held.session.id).await?;
     }
     done
 }
@@ -328,6 +328,70 @@ async fn try_exchange(app: &App, realm: &Realm, held: &Held, origin: &Origin) ->
     tx.sessions().touch(held.session.id, now, successor.expires_at).await?;
     tx.commit().await?;
     Ok(reply(app, &kept, successor.id))
+}
+
+/// Goes to another organisation of the same user, with this sign-in as a whole: which organisation tokens name is known
+/// to the realm by user. Refuses with `AUTH_METHOD_DISABLED` for a sign-in that was not made here.
+pub(super) async fn switch(
+    app: &App,
+    realm: &Realm,
+    session: SessionId,
+    organization: OrganizationId,
+) -> Result<TokenResponse> {
+    let elsewhere = || Error::Forbidden { code: Code::AuthMethodDisabled };
+    for _ in 0..WAITS {
+        let now = app.clock.now();
+        let mut tx = sessions::open(app, SystemTask::SwitchOrganization).await?;
+        let at_realm = tx.realm_sessions().find(session).await?.ok_or_else(elsewhere)?;
+        let kept = at_realm.sealed.as_deref().and_then(|sealed| open(app, session, sealed)).ok_or_else(elsewhere)?;
+        if tx.realm_sessions().claim(session, now, now + CLAIM).await? {
+            tx.commit().await?;
+            let (app, realm) = (app.clone(), realm.clone());
+            let switching = tokio::spawn(async move {
+                let done = try_switch(&app, &realm, session, &kept, organization).await;
+                if done.is_err() {
+                    release(&app, session).await?;
+                }
+                done
+            });
+            return switching.await.map_err(|e| Error::internal("switching the organisation", e))?;
+        }
+        drop(tx);
+        tokio::time::sleep(WAIT).await;
+    }
+    Err(Error::unavailable(Code::AuthUnavailable, "an exchange that takes too long"))
+}
+
+async fn try_switch(
+    app: &App,
+    realm: &Realm,
+    session: SessionId,
+    kept: &KeptTokens,
+    organization: OrganizationId,
+) -> Result<TokenResponse> {
+    let now = app.clock.now();
+    let claims = realm.verifier.verify_expired(&kept.access_token, now).await?;
+    realm.client.set_organization(&claims.subject, organization).await?;
+    let token: SecretString = kept.refresh_token.as_str().into();
+    let tokens = realm.client.redeem(Grant::Refresh { token: &token }, now).await?;
+    let kept = KeptTokens::from(&tokens);
+    let sealed = seal(app, session, &kept)?;
+    let next = sessions::new_token(app, session, now);
+    let mut tx = sessions::open(app, SystemTask::SwitchOrganization).await?;
+    if !tx.realm_sessions().keep(session, &claims.sid, &sealed, next.expires_at).await? {
+        return Err(Error::unauthenticated(AuthReason::Revoked));
+    }
+    tx.sessions().insert_token(&next).await?;
+    tx.sessions().touch(session, now, next.expires_at).await?;
+    tx.commit().await?;
+    Ok(reply(app, &kept, next.id))
+}
+
+/// Nothing was exchanged; the same tokens may be tried again.
+async fn release(app: &App, session: SessionId) -> Result<()> {
+    let mut tx = sessions::open(app, SystemTask::Refresh).await?;
+    tx.realm_sessions().release(session).await?;
+    tx.commit().await
 }
 
 /// Ends here what has ended at the realm.

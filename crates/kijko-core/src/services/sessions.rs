@@ -285,6 +285,10 @@ pub(crate) async fn begin_session(
     origin: &Origin,
     now: Timestamp,
 ) -> Result<TokenResponse> {
+    if app.realm.is_some() {
+        // Tokens of ours would be refused here: links and passwords of the built-in provider open nothing.
+        return Err(Error::Forbidden { code: Code::AuthMethodDisabled });
+    }
     let Some(membership) = &account.membership else { return Err(Error::Forbidden { code: Code::NoOrganization }) };
     // Before the session is there: whoever ends the membership now waits, and then ends the session too.
     if !tx.accounts().note_activity(account.user.id, membership.organization.id, now).await? {

@@ -7,6 +7,7 @@ pub mod executions;
 pub mod health;
 pub mod invitations;
 pub mod links;
+pub mod oauth;
 pub mod organizations;
 pub mod skills;
 pub mod team;
