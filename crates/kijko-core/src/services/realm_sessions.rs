@@ -20,8 +20,8 @@ use crate::domain::realms::{KeptTokens, RealmClaims, RealmTokens};
 use crate::domain::sessions::{AuthMethod, RefreshToken, Session, TokenResponse};
 use crate::domain::time::Timestamp;
 use crate::error::{AuthReason, Code, Error, Result};
-use crate::ports::SystemTask;
 use crate::ports::realms::{Grant, Realm};
+use crate::ports::{SystemTask, SystemTx};
 use crate::services::identity::Credential;
 use crate::services::sessions::{self, Origin, delta};
 use crate::services::{invitations, login_attempts, realm_accounts};
@@ -269,6 +269,10 @@ async fn look(app: &App, realm: &Realm, hash: &[u8; 32], origin: &Origin) -> Res
     let kept = at_realm.sealed.as_deref().and_then(|sealed| open(app, session.id, sealed)).ok_or_else(invalid)?;
     match token.rotation {
         None if tx.realm_sessions().claim(session.id, now, now + CLAIM).await? => {
+            // What was read before the claim may be what another one has exchanged since.
+            let token = tx.sessions().find_token(hash).await?.filter(|token| token.rotation.is_none());
+            let kept = kept_by(app, &mut *tx, session.id).await?;
+            let (Some(token), Some(kept)) = (token, kept) else { return Ok(Step::Wait) };
             tx.commit().await?;
             Ok(Step::Exchange(Box::new(Held { token, session, kept })))
         }
@@ -284,6 +288,12 @@ async fn look(app: &App, realm: &Realm, hash: &[u8; 32], origin: &Origin) -> Res
             Err(Error::Unauthenticated { code: Code::RefreshTokenReused, reason: None })
         }
     }
+}
+
+/// The realm's tokens of a session that stands.
+async fn kept_by(app: &App, tx: &mut dyn SystemTx, session: SessionId) -> Result<Option<KeptTokens>> {
+    let at_realm = tx.realm_sessions().find(session).await?;
+    Ok(at_realm.and_then(|at_realm| open(app, session, at_realm.sealed.as_deref()?)))
 }
 
 async fn exchange(app: &App, realm: &Realm, held: Held, origin: &Origin) -> Result<TokenResponse> {
@@ -342,9 +352,10 @@ pub(super) async fn switch(
     for _ in 0..WAITS {
         let now = app.clock.now();
         let mut tx = sessions::open(app, SystemTask::SwitchOrganization).await?;
-        let at_realm = tx.realm_sessions().find(session).await?.ok_or_else(elsewhere)?;
-        let kept = at_realm.sealed.as_deref().and_then(|sealed| open(app, session, sealed)).ok_or_else(elsewhere)?;
+        kept_by(app, &mut *tx, session).await?.ok_or_else(elsewhere)?;
         if tx.realm_sessions().claim(session, now, now + CLAIM).await? {
+            // Not what was there before the claim: another one may have exchanged that.
+            let kept = kept_by(app, &mut *tx, session).await?.ok_or_else(elsewhere)?;
             tx.commit().await?;
             let (app, realm) = (app.clone(), realm.clone());
             let switching = tokio::spawn(async move {

@@ -36,6 +36,10 @@ impl Keycloak {
             StatusCode::CONFLICT => {
                 Err(Error::Conflict { code: Code::EmailTaken, field: Some("email"), details: None })
             }
+            // Of several at once Keycloak tells the losers no more than this.
+            StatusCode::BAD_REQUEST if self.knows(&new.email).await? => {
+                Err(Error::Conflict { code: Code::EmailTaken, field: Some("email"), details: None })
+            }
             // The realm has rules of its own for passwords, and says them in words of its own.
             StatusCode::BAD_REQUEST => Err(Error::invalid(
                 "password",
@@ -44,6 +48,17 @@ impl Keycloak {
             )),
             status => Err(refused(status)),
         }
+    }
+
+    async fn knows(&self, email: &str) -> Result<bool> {
+        let mut url = self.admin_url(&["users"])?;
+        url.query_pairs_mut().append_pair("exact", "true").append_pair("email", email);
+        let response = self.admin_at(Method::GET, url, None, Repeat::Always).await?;
+        if response.status() != StatusCode::OK {
+            return Err(refused(response.status()));
+        }
+        let users: Vec<Value> = serde_json::from_slice(&http::body(response).await?).map_err(unavailable)?;
+        Ok(!users.is_empty())
     }
 
     /// Replaces one attribute and leaves everything else of the user as it is.
@@ -70,8 +85,16 @@ impl Keycloak {
     }
 
     async fn admin(&self, method: Method, path: &[&str], sent: Option<&Value>, repeat: Repeat) -> Result<Response> {
+        self.admin_at(method, self.admin_url(path)?, sent, repeat).await
+    }
+
+    fn admin_url(&self, path: &[&str]) -> Result<Url> {
         let mut url = Url::parse(&self.admin_url).map_err(|e| Error::internal("KEYCLOAK_URL", e))?;
         url.path_segments_mut().map_err(|()| Error::internal("KEYCLOAK_URL", "has no path"))?.extend(path);
+        Ok(url)
+    }
+
+    async fn admin_at(&self, method: Method, url: Url, sent: Option<&Value>, repeat: Repeat) -> Result<Response> {
         let mut is_second = false;
         loop {
             let token = self.admin_token(is_second).await?;
