@@ -134,8 +134,8 @@ CREATE TABLE user_sessions (
     CONSTRAINT user_sessions_organization_id_user_id_fkey
         FOREIGN KEY (organization_id, user_id) REFERENCES organization_members (organization_id, user_id),
     CONSTRAINT user_sessions_auth_method_check CHECK (auth_method IN ('password', 'sso', 'magic_link')),
-    CONSTRAINT user_sessions_revoke_reason_check CHECK
-        (revoke_reason IN ('logout', 'token_reuse', 'membership', 'realm', 'password_reset', 'email_confirmed'))
+    CONSTRAINT user_sessions_revoke_reason_check CHECK (revoke_reason IN
+        ('logout', 'token_reuse', 'membership', 'realm', 'password_reset', 'email_confirmed', 'operator'))
 );
 CREATE INDEX user_sessions_organization_id_user_id_idx ON user_sessions (organization_id, user_id);
 ALTER TABLE user_sessions ENABLE ROW LEVEL SECURITY;

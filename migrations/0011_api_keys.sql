@@ -81,3 +81,7 @@ GRANT INSERT (key, fingerprint, reply, created_at) ON idempotency_keys TO kijko_
 GRANT UPDATE (fingerprint, reply, created_at) ON idempotency_keys TO kijko_tenant;
 GRANT SELECT (organization_id, user_id, key, created_at) ON idempotency_keys TO kijko_system;
 GRANT DELETE ON idempotency_keys TO kijko_system;
+
+-- Whoever runs the installation locks people out, makes them staff, and sets plans.
+GRANT UPDATE (disabled_at, is_platform_admin) ON users TO kijko_system;
+GRANT UPDATE (plan) ON organizations TO kijko_system;

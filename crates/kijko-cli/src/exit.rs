@@ -12,6 +12,8 @@ pub enum Failure {
     Check(ConfigError),
     Start(StartError),
     Core(Error),
+    /// It was called in a way that it does not do anything for.
+    Usage(String),
     /// The command worked, and its answer is no.
     Unhealthy,
 }
@@ -34,6 +36,7 @@ impl Failure {
             Failure::Config(_) => 78,
             Failure::Start(_) => 69,
             Failure::Core(error) => core_code(error),
+            Failure::Usage(_) => 64,
             Failure::Check(_) | Failure::Unhealthy => 1,
         })
     }
@@ -43,7 +46,8 @@ impl Failure {
         match self {
             Failure::Config(error) | Failure::Check(error) => Some(format!("The configuration is not valid:\n{error}")),
             Failure::Start(error) => Some(error.to_string()),
-            Failure::Core(error) => Some(error.internal_text().unwrap_or_else(|| error.to_string())),
+            Failure::Core(error) => Some(text(error)),
+            Failure::Usage(text) => Some(text.clone()),
             Failure::Unhealthy => None,
         }
     }
@@ -55,9 +59,21 @@ impl Failure {
                 Some(json!({ "code": "INVALID_CONFIGURATION", "problems": error.problems() }))
             }
             Failure::Core(error) => Some(json!({ "code": error.code().as_str(), "message": error.to_string() })),
+            Failure::Usage(text) => Some(json!({ "code": "USAGE", "message": text })),
             Failure::Start(error) => Some(json!({ "code": "CANNOT_START", "message": error.to_string() })),
             Failure::Unhealthy => None,
         }
+    }
+}
+
+/// With all that a person can do something about.
+fn text(error: &Error) -> String {
+    match error {
+        Error::Invalid { violations, .. } => {
+            violations.iter().map(|violation| violation.message.as_str()).collect::<Vec<_>>().join("\n")
+        }
+        Error::Conflict { details: Some(details), .. } => format!("{error}: {details}"),
+        _ => error.internal_text().unwrap_or_else(|| error.to_string()),
     }
 }
 

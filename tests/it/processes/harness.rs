@@ -8,7 +8,7 @@ use regex::Regex;
 use reqwest::Method;
 use serde_json::{Value, json};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -65,6 +65,15 @@ impl Deployment {
     /// What a command answers.
     pub async fn kijko(&self, args: &[&str]) -> Answer {
         answer("kijko", args, &self.settings).await
+    }
+
+    /// The same, with this on standard input.
+    pub async fn kijko_fed(&self, args: &[&str], input: &str) -> Answer {
+        let mut child = command("kijko", args, &self.settings).stdin(Stdio::piped()).spawn().expect("it can be run");
+        let mut stdin = child.stdin.take().expect("it is piped");
+        stdin.write_all(input.as_bytes()).await.expect("it reads");
+        drop(stdin);
+        Answer::of(child.wait_with_output()).await
     }
 
     pub fn with(&self, more: &[(&str, &str)]) -> Vec<(String, String)> {
@@ -182,6 +191,14 @@ pub struct Answer {
 }
 
 impl Answer {
+    async fn of(running: impl Future<Output = std::io::Result<std::process::Output>>) -> Self {
+        let output = tokio::time::timeout(PATIENCE, running).await;
+        let output = output.expect("the command ends soon").expect("the program can be run");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let code = output.status.code().expect("it was not killed");
+        Self { code, stdout: text(&output.stdout), stderr: text(&output.stderr) }
+    }
+
     /// The answer must have this exit code; gives all that was said.
     #[track_caller]
     pub fn exits(&self, code: i32) -> String {
@@ -200,11 +217,7 @@ impl Answer {
 
 /// Runs a program to its end.
 pub async fn answer(binary: &str, args: &[&str], settings: &[(String, String)]) -> Answer {
-    let output = tokio::time::timeout(PATIENCE, command(binary, args, settings).output()).await;
-    let output = output.expect("the command ends soon").expect("the program can be run");
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let code = output.status.code().expect("it was not killed");
-    Answer { code, stdout: text(&output.stdout), stderr: text(&output.stderr) }
+    Answer::of(command(binary, args, settings).output()).await
 }
 
 /// Nothing of the environment of the test but the path, and no file of the folder that it happens to run in.

@@ -2,6 +2,7 @@
 
 pub mod accounts;
 pub mod addresses;
+pub mod administration;
 pub mod api_keys;
 pub mod audit;
 pub mod check;

@@ -10,6 +10,7 @@ use crate::domain::events::Event;
 use crate::error::Result;
 
 pub mod accounts;
+pub mod administration;
 pub mod api_keys;
 pub mod audit;
 pub mod clock;
@@ -71,6 +72,8 @@ pub trait TenantTx: Send {
 #[async_trait]
 pub trait SystemTx: Send {
     fn accounts(&mut self) -> &mut dyn accounts::AccountRepo;
+    fn all_organizations(&mut self) -> &mut dyn administration::AllOrganizationsRepo;
+    fn all_users(&mut self) -> &mut dyn administration::AllUsersRepo;
     fn api_keys(&mut self) -> &mut dyn api_keys::AllApiKeysRepo;
     fn audit(&mut self) -> &mut dyn audit::AuditRepo;
     fn executions(&mut self) -> &mut dyn executions::ActiveExecutionRepo;
@@ -107,6 +110,7 @@ pub enum SystemTask {
     RotateSigningKeys,
     SweepExecutions,
     ManageApiKeys,
+    Administer,
     RecordKeyUse,
     ForgetReplies,
     SendMail,

@@ -12,6 +12,7 @@ use tokio::time::timeout;
 use crate::app::App;
 use crate::context::{Actor, TenantContext};
 use crate::domain::accounts::Account;
+use crate::domain::administration::UserRef;
 use crate::domain::api_keys::{KeyEnvironment, PREFIX, Scope};
 use crate::domain::events::Event;
 use crate::domain::ids::{ApiKeyId, OrganizationId, SessionId, UserId};
@@ -93,6 +94,24 @@ impl std::fmt::Display for Operator {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}: {}", self.name, self.reason)
     }
+}
+
+/// The context of what an operator does for this person in this organisation. Refuses with `NOT_FOUND`.
+pub async fn as_operator(
+    app: &App,
+    operator: &Operator,
+    user: &UserRef,
+    organization: Option<OrganizationId>,
+) -> Result<TenantContext> {
+    let not_found = || Error::not_found(Code::NotFound);
+    let mut tx = app.store.system(SystemTask::Administer).await?;
+    let user = tx.all_users().find(user).await?.ok_or_else(not_found)?;
+    let memberships = tx.all_users().memberships(user.id).await?;
+    let mut active = memberships.iter().filter(|membership| membership.status == "active");
+    let membership = active.find(|membership| organization.is_none_or(|id| id == membership.organization_id));
+    let organization = membership.ok_or_else(not_found)?.organization_id;
+    let actor = Actor::Operator { reason: operator.to_string() };
+    Ok(TenantContext::new(organization, user.id, actor, None))
 }
 
 /// The context of work that the person began earlier, such as a run of their skill.

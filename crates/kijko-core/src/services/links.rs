@@ -173,6 +173,16 @@ pub(super) async fn send_verification(app: &App, tx: &mut dyn SystemTx, user: &U
     mails::enqueue(app, tx.outbox(), &Mail::email_verification(&user.email, &link)).await
 }
 
+/// The link that sets a new password, for whoever may hand it over themselves.
+pub(super) async fn password_reset_link(
+    app: &App,
+    tx: &mut dyn SystemTx,
+    user: &User,
+    now: Timestamp,
+) -> Result<String> {
+    new_link(app, tx, TicketKind::PasswordReset, user, now).await
+}
+
 /// A link into the front end that carries a new ticket.
 async fn new_link(app: &App, tx: &mut dyn SystemTx, kind: TicketKind, user: &User, now: Timestamp) -> Result<String> {
     let path = match kind {

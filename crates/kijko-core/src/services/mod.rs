@@ -1,6 +1,7 @@
 //! The use cases. One public function is one use case and one transaction, in the order: permission, check, open,
 //! decide, write, announce, commit. Nothing from outside is awaited while a transaction is open.
 
+pub mod administration;
 pub mod api_keys;
 pub(crate) mod audit;
 pub mod executions;

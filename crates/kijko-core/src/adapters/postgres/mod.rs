@@ -11,6 +11,7 @@ use crate::error::Result;
 use crate::ports::{Store, StoreHealth, SystemTask, SystemTx, TenantTx};
 
 mod accounts;
+mod administration;
 mod api_keys;
 mod audit;
 pub(crate) mod connect;

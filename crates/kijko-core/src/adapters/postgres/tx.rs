@@ -17,6 +17,7 @@ use crate::context::TenantContext;
 use crate::domain::events::Event;
 use crate::error::{Error, Result};
 use crate::ports::accounts::AccountRepo;
+use crate::ports::administration::{AllOrganizationsRepo, AllUsersRepo};
 use crate::ports::api_keys::{AllApiKeysRepo, ApiKeyRepo};
 use crate::ports::audit::{AuditRepo, OwnAuditRepo};
 use crate::ports::executions::{ActiveExecutionRepo, ExecutionRepo};
@@ -154,6 +155,14 @@ impl TenantTx for PgTenantTx {
 #[async_trait]
 impl SystemTx for PgSystemTx {
     fn accounts(&mut self) -> &mut dyn AccountRepo {
+        self
+    }
+
+    fn all_organizations(&mut self) -> &mut dyn AllOrganizationsRepo {
+        self
+    }
+
+    fn all_users(&mut self) -> &mut dyn AllUsersRepo {
         self
     }
 
