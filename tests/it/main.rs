@@ -24,6 +24,7 @@ mod layers;
 mod limits;
 mod links;
 mod mail;
+mod mass_assignment;
 mod openapi;
 mod processes;
 mod runs;
