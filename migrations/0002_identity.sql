@@ -89,13 +89,14 @@ GRANT SELECT, INSERT ON organization_members TO kijko_system;
 GRANT UPDATE (role, status, joined_at, email, first_name, last_name, last_active_at)
     ON organization_members TO kijko_system;
 
--- Both run as whoever changes the row. A tenant cannot read the person, and then the row is refused.
+-- Both run as whoever changes the row. The person is held, so that a new name and a new membership are one after the
+-- other. A tenant cannot read the person, and then the row is refused.
 CREATE FUNCTION app.copy_person_to_member() RETURNS trigger
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     SELECT u.email, u.first_name, u.last_name INTO NEW.email, NEW.first_name, NEW.last_name
-      FROM public.users u WHERE u.id = NEW.user_id;
+      FROM public.users u WHERE u.id = NEW.user_id FOR SHARE;
     RETURN NEW;
 END
 $$;

@@ -280,6 +280,29 @@ async fn nobody_joins_past_the_seats_of_a_plan_that_became_smaller() {
     assert_eq!(owner.get("/api/v1/team/stats").await.ok(200)["totalMembers"], 3);
 }
 
+/// Otherwise they could neither sign in to accept another invitation nor sign up again.
+#[tokio::test]
+async fn who_belongs_nowhere_any_more_goes_on_in_an_organisation_of_their_own() {
+    let app = Installation::new().await;
+    let owner = owner_on(&app, "teams").await;
+    owner.invite(&["grace@example.com"], "viewer").await.ok(201);
+    let tokens = sign_up(&app, "grace@example.com", &secret(&app, "grace@example.com").await).await.ok(201);
+    let grace = app.with_token(tokens["access_token"].as_str().unwrap());
+    owner.delete(&grace.path(&owner).await).await.ok(204);
+    let sign_ins = futures_util::future::join_all((0..3).map(|_| app.sign_in("grace@example.com"))).await;
+    for grace in &sign_ins {
+        let me = grace.get("/api/v1/auth/me").await.ok(200);
+        assert_eq!((&me["roles"], &me["plan"]), (&json!(["owner"]), &json!("free")));
+        assert_eq!(
+            grace.get("/api/v1/auth/organizations").await.ok(200).as_array().unwrap().len(),
+            1,
+            "one, not three"
+        );
+    }
+    owner.invite(&["grace@example.com"], "member").await.ok(201);
+    accept(&sign_ins[0], &secret(&app, "grace@example.com").await).await.ok(200);
+}
+
 #[tokio::test]
 async fn who_was_removed_can_be_invited_again_and_finds_what_they_left() {
     let app = Installation::new().await;

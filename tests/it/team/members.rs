@@ -340,6 +340,21 @@ async fn ownership_is_handed_over_by_the_owner_who_proves_it() {
 }
 
 #[tokio::test]
+async fn guessing_the_owners_password_locks_the_account() {
+    let app = Installation::new().await;
+    let owner = owner_on(&app, "teams").await;
+    let bob = app.member(&owner, "member").await;
+    let member_id = bob.place(&owner).await["id"].clone();
+    let body = |password: &str| json!({ "memberId": member_id, "password": password });
+    for _ in 0..5 {
+        owner.post(TRANSFER, body("wrong guess")).await.refused(403, "REAUTHENTICATION_FAILED");
+    }
+    owner.post(TRANSFER, body(PASSWORD)).await.refused(429, "ACCOUNT_LOCKED");
+    app.advance(61);
+    owner.post(TRANSFER, body(PASSWORD)).await.ok(200);
+}
+
+#[tokio::test]
 async fn somebody_without_a_password_cannot_prove_ownership_with_one() {
     let app = Installation::new().await;
     let owner = owner_on(&app, "teams").await;

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use crate::domain::accounts::{Account, User};
 use crate::domain::ids::{OrganizationId, UserId};
-use crate::domain::organizations::{Organization, OrganizationMembership};
+use crate::domain::organizations::Organization;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
 
@@ -21,19 +21,9 @@ pub trait AccountRepo: Send {
 
     /// The address is known to be theirs.
     async fn confirm_email(&mut self, user: UserId, now: Timestamp) -> Result<()>;
+
     /// A user without an organisation, who is about to join one. Refuses with `EMAIL_TAKEN`.
     async fn insert_person(&mut self, user: &User, hash: &str, now: Timestamp) -> Result<()>;
-
-    /// Where the user is an active member, in the order of joining; `current` says where they work now.
-    async fn organizations(
-        &mut self,
-        user: UserId,
-        current: Option<OrganizationId>,
-    ) -> Result<Vec<OrganizationMembership>>;
-
-    /// Notes that the user was there just now. False when they are no active member, and until this transaction ends
-    /// nobody can end their membership unseen.
-    async fn note_activity(&mut self, user: UserId, organization: OrganizationId, now: Timestamp) -> Result<bool>;
 
     async fn password_hash(&mut self, user: UserId) -> Result<Option<String>>;
 

@@ -22,6 +22,7 @@ pub mod invitations;
 pub mod jobs;
 pub mod login_attempts;
 pub mod mails;
+pub mod memberships;
 pub mod models;
 pub mod rate_limits;
 pub mod realms;
@@ -80,6 +81,7 @@ pub trait SystemTx: Send {
     fn login_attempts(&mut self) -> &mut dyn login_attempts::LoginAttemptRepo;
     fn old_replies(&mut self) -> &mut dyn idempotency::OldRepliesRepo;
     fn mails(&mut self) -> &mut dyn mails::MailRepo;
+    fn memberships(&mut self) -> &mut dyn memberships::MembershipRepo;
     fn outbox(&mut self) -> &mut dyn mails::Outbox;
     fn invitations(&mut self) -> &mut dyn invitations::JoinRepo;
     fn realm_sessions(&mut self) -> &mut dyn realms::RealmSessionRepo;

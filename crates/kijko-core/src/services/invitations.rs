@@ -139,6 +139,8 @@ pub(crate) async fn join(
     let invited = held(app, tx, secret).await?;
     invited.require_acceptable(&user.email, now)?;
     let organization = invited.organization_id;
+    // The secret came to that address, so the address is theirs. Before joining, which only shares the person.
+    tx.accounts().confirm_email(user.id, now).await?;
     let member = tx.invitations().join(&invited, user.id, now).await?;
     let member = member.ok_or_else(|| Error::conflict(Code::AlreadyMember))?;
     // The plan may have become smaller since the invitation was sent.
@@ -146,8 +148,6 @@ pub(crate) async fn join(
     if members > plan.seats() {
         return Err(Error::Forbidden { code: Code::NoAvailableSeats });
     }
-    // The secret came to that address, so the address is theirs.
-    tx.accounts().confirm_email(user.id, now).await?;
     let entry = AuditEntry {
         event: AuditEvent::TeamMemberJoined,
         user_id: Some(user.id),

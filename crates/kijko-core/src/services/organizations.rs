@@ -1,11 +1,14 @@
 //! The organisations that somebody belongs to, and going from one to another.
 
 use crate::app::App;
+use crate::domain::accounts::Account;
 use crate::domain::organizations::{OrganizationMembership, SwitchRequest};
 use crate::domain::sessions::TokenResponse;
+use crate::domain::time::Timestamp;
 use crate::error::{Code, Error, Result};
-use crate::ports::SystemTask;
+use crate::ports::{SystemTask, SystemTx};
 use crate::services::identity::Identity;
+use crate::services::realm_accounts;
 use crate::services::realm_sessions;
 use crate::services::sessions::{self, Origin};
 
@@ -14,7 +17,7 @@ pub async fn list(app: &App, identity: &Identity) -> Result<Vec<OrganizationMemb
     let account = &identity.account;
     let current = account.membership.as_ref().map(|membership| membership.organization.id);
     let mut tx = app.store.system(SystemTask::ListOrganizations).await?;
-    tx.accounts().organizations(account.user.id, current).await
+    tx.memberships().list(account.user.id, current).await
 }
 
 /// Signs the caller in to another of their organisations, without proving again who they are. The session that they come
@@ -33,4 +36,21 @@ pub async fn switch(app: &App, identity: &Identity, request: &SwitchRequest, ori
     let reply = sessions::begin_session(app, &mut *tx, &account, identity.auth_method, how, origin, now).await?;
     tx.commit().await?;
     Ok(reply)
+}
+
+/// Founds one for somebody who belongs nowhere; the same one when they ask twice at once.
+pub(crate) async fn found(app: &App, tx: &mut dyn SystemTx, account: &Account, now: Timestamp) -> Result<Account> {
+    let user = &account.user;
+    tx.memberships().hold(user.id).await?;
+    let first = tx.memberships().list(user.id, None).await?.first().map(|organization| organization.org_id);
+    let organization = match first {
+        Some(organization) => organization,
+        None => {
+            let organization = realm_accounts::own_organization(app, &user.first_name);
+            tx.memberships().found(user.id, &organization, now).await?;
+            organization.id
+        }
+    };
+    let account = tx.accounts().find(user.id, organization).await?;
+    account.ok_or_else(|| Error::internal("founding an organisation", "the account is not there"))
 }

@@ -180,7 +180,7 @@ async fn open_session(
     let sealed = seal(app, claims.session_id, &KeptTokens::from(tokens))?;
     let mut tx = sessions::open(app, SystemTask::SignIn).await?;
     // Before the session is there: whoever ends the membership now waits, and then ends the session too.
-    if !tx.accounts().note_activity(account.user.id, membership.organization.id, now).await? {
+    if !tx.memberships().note_activity(account.user.id, membership.organization.id, now).await? {
         return Err(Error::Forbidden { code: Code::NoOrganization });
     }
     let stands = tx.realm_sessions().keep(claims.session_id, &claims.sid, &sealed, token.expires_at).await?;

@@ -13,7 +13,6 @@ use crate::domain::events::Event;
 use crate::domain::ids::{AuditLogId, OrganizationId, RefreshTokenId, SessionId, UserId};
 use crate::domain::limits::Counter;
 use crate::domain::login_attempts::FailureReason;
-use crate::domain::organizations::Organization;
 use crate::domain::plans::Plan;
 use crate::domain::sessions::{AUDIENCE, AuthMethod, Claims, Me, RefreshToken, Session, TokenResponse, role_names};
 use crate::domain::time::Timestamp;
@@ -21,7 +20,7 @@ use crate::error::{AuthReason, Code, Error, Result};
 use crate::ports::identity::Verified;
 use crate::ports::{SystemTask, SystemTx};
 use crate::services::identity::{Credential, Identity};
-use crate::services::{invitations, limits, links, login_attempts, realm_sessions};
+use crate::services::{invitations, limits, links, login_attempts, organizations, realm_accounts, realm_sessions};
 
 pub use crate::domain::sessions::Origin;
 
@@ -37,11 +36,6 @@ pub async fn sign_up(app: &App, new: NewAccount, origin: &Origin) -> Result<Toke
         return realm_sessions::sign_up(app, realm, new, origin).await;
     }
     let hash = app.passwords.hash(new.password.clone()).await?;
-    let organization = Organization {
-        id: OrganizationId(app.random.uuid()),
-        name: format!("{}'s workspace", new.first_name),
-        plan: Plan::Free,
-    };
     let user = User {
         id: UserId(app.random.uuid()),
         email: new.email,
@@ -58,6 +52,7 @@ pub async fn sign_up(app: &App, new: NewAccount, origin: &Origin) -> Result<Toke
             invitations::join(app, &mut *tx, &user, secret, origin, now).await?.team_id
         }
         None => {
+            let organization = realm_accounts::own_organization(app, &user.first_name);
             tx.accounts().insert(&user, &hash, &organization, now).await?;
             organization.id
         }
@@ -106,10 +101,6 @@ pub async fn sign_in(app: &App, credentials: Credentials, origin: &Origin) -> Re
         login_attempts::note_failure_later(app, &email, FailureReason::AccountDisabled, origin);
         return Err(Error::Forbidden { code: Code::AccountDisabled });
     }
-    if account.membership.is_none() {
-        login_attempts::note_failure_later(app, &email, FailureReason::NoOrganization, origin);
-        return Err(Error::Forbidden { code: Code::NoOrganization });
-    }
     // A password that was reset while it was being verified is wrong by now.
     if !tx.accounts().has_password_hash(account.user.id, hash.as_deref().unwrap_or_default()).await? {
         return Err(Error::Unauthenticated { code: Code::InvalidCredentials, reason: None });
@@ -152,7 +143,7 @@ pub async fn refresh(app: &App, token: &SecretString, origin: &Origin) -> Result
         return Err(invalid());
     }
     if token.rotation.is_none() {
-        if !tx.accounts().note_activity(session.user_id, session.organization_id, now).await? {
+        if !tx.memberships().note_activity(session.user_id, session.organization_id, now).await? {
             return Err(invalid());
         }
         let successor = new_token(app, session.id, now);
@@ -257,6 +248,8 @@ pub(super) async fn open(app: &App, task: SystemTask) -> Result<Box<dyn SystemTx
     })
 }
 
+/// Signs in somebody who proved who they are. Who belongs nowhere any more gets an organisation of their own, so that
+/// they can accept an invitation, or go on alone.
 pub(super) async fn open_session(
     app: &App,
     tx: &mut dyn SystemTx,
@@ -269,6 +262,14 @@ pub(super) async fn open_session(
         AuthMethod::MagicLink => "Signed in with a link",
         AuthMethod::Sso => "Signed in through a provider",
         AuthMethod::Password | AuthMethod::ApiKey => "Signed in with a password",
+    };
+    let founded;
+    let account = match &account.membership {
+        Some(_) => account,
+        None => {
+            founded = organizations::found(app, tx, account, now).await?;
+            &founded
+        }
     };
     let reply = begin_session(app, tx, account, auth_method, description, origin, now).await?;
     login_attempts::note_success(app, tx, account, auth_method, origin, now).await?;
@@ -291,7 +292,7 @@ pub(crate) async fn begin_session(
     }
     let Some(membership) = &account.membership else { return Err(Error::Forbidden { code: Code::NoOrganization }) };
     // Before the session is there: whoever ends the membership now waits, and then ends the session too.
-    if !tx.accounts().note_activity(account.user.id, membership.organization.id, now).await? {
+    if !tx.memberships().note_activity(account.user.id, membership.organization.id, now).await? {
         return Err(Error::Forbidden { code: Code::NoOrganization });
     }
     let id = SessionId(app.random.uuid());

@@ -18,8 +18,9 @@ use crate::domain::team::{
 use crate::error::{Code, Error, Result};
 use crate::ports::identity::Verified;
 use crate::ports::{SystemTask, TenantTx};
-use crate::services::audit;
 use crate::services::identity::Credential;
+use crate::services::sessions::Origin;
+use crate::services::{audit, login_attempts};
 
 /// The organisation as a team. None when its plan lets nobody join.
 pub async fn get(app: &App, ctx: &TenantContext) -> Result<Option<Team>> {
@@ -132,11 +133,16 @@ pub async fn remove(app: &App, ctx: &TenantContext, id: MemberId, reassign_to: O
 }
 
 /// Makes another active member the owner, and the caller an admin.
-/// Refuses with `REAUTHENTICATION_FAILED`, `NOT_FOUND`, `FORBIDDEN`, and `CONFLICT` for who is not active.
-pub async fn transfer_ownership(app: &App, ctx: &TenantContext, transfer: OwnershipTransfer) -> Result<Team> {
+/// Refuses with `REAUTHENTICATION_FAILED`, `ACCOUNT_LOCKED`, `NOT_FOUND`, `FORBIDDEN`, and `CONFLICT` for who is not active.
+pub async fn transfer_ownership(
+    app: &App,
+    ctx: &TenantContext,
+    transfer: OwnershipTransfer,
+    origin: &Origin,
+) -> Result<Team> {
     ctx.require(Permission::TransferOwnership)?;
     let transfer = transfer.checked()?;
-    reauthenticate(app, ctx.user_id(), transfer.password).await?;
+    reauthenticate(app, ctx, transfer.password, origin).await?;
     let mut tx = app.store.tenant(ctx).await?;
     tx.team().hold().await?;
     let owner = acting(&mut *tx, ctx, Permission::TransferOwnership).await?;
@@ -163,14 +169,21 @@ pub async fn transfer_ownership(app: &App, ctx: &TenantContext, transfer: Owners
     Ok(team)
 }
 
-/// Asks for the password once more. Hashing takes a while, and no connection is held meanwhile.
-async fn reauthenticate(app: &App, user: UserId, password: SecretString) -> Result<()> {
+/// Asks for the password once more; wrong ones lock the account, as they do at sign-in. Hashing takes a while, and no
+/// connection is held meanwhile. Refuses with `ACCOUNT_LOCKED`, `REAUTHENTICATION_FAILED`.
+async fn reauthenticate(app: &App, ctx: &TenantContext, password: SecretString, origin: &Origin) -> Result<()> {
     let mut tx = app.store.system(SystemTask::CheckPassword).await?;
-    let hash = tx.accounts().password_hash(user).await?;
+    let account = tx.accounts().find(ctx.user_id(), ctx.organization_id()).await?;
+    let email = account.ok_or(Error::Forbidden { code: Code::Forbidden })?.user.email;
+    let hash = tx.accounts().password_hash(ctx.user_id()).await?;
     drop(tx);
+    login_attempts::refuse_while_locked(app, &email, origin).await?;
     match app.passwords.verify(password, hash).await? {
         Verified::Right | Verified::RightButOutdated => Ok(()),
-        Verified::Wrong => Err(Error::Forbidden { code: Code::ReauthenticationFailed }),
+        Verified::Wrong => {
+            login_attempts::count_wrong_password(app, &email, origin).await?;
+            Err(Error::Forbidden { code: Code::ReauthenticationFailed })
+        }
     }
 }
 

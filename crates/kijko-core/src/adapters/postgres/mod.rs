@@ -24,6 +24,7 @@ mod idempotency;
 mod invitations;
 mod login_attempts;
 mod mails;
+mod memberships;
 pub(crate) mod migrations;
 mod realms;
 mod sessions;

@@ -26,6 +26,7 @@ use crate::ports::identity::SigningKeyRepo;
 use crate::ports::invitations::{InvitationRepo, JoinRepo};
 use crate::ports::login_attempts::LoginAttemptRepo;
 use crate::ports::mails::{MailRepo, Outbox};
+use crate::ports::memberships::MembershipRepo;
 use crate::ports::realms::{RealmSessionRepo, RealmUserRepo};
 use crate::ports::sessions::SessionRepo;
 use crate::ports::skills::SkillRepo;
@@ -183,6 +184,10 @@ impl SystemTx for PgSystemTx {
     }
 
     fn mails(&mut self) -> &mut dyn MailRepo {
+        self
+    }
+
+    fn memberships(&mut self) -> &mut dyn MembershipRepo {
         self
     }
 
