@@ -2,7 +2,7 @@
 # Sees to what Kijko is built and run with: a C compiler, curl, PostgreSQL's programs and Rust.
 #
 # Installs what is missing on Debian and Ubuntu. Elsewhere, or where it may not, it says what to install.
-# `setup.sh tests` sees to what the tests need beside that: Redis.
+# `setup.sh tests` sees to what the tests need beside that: Redis, and pip for a mail server.
 # `setup.sh postgres-dir` only prints the folder of PostgreSQL's programs.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -32,7 +32,9 @@ missing_packages() {
     cc -E -x c - <<<'#include <stdlib.h>' >/dev/null 2>&1 || echo "$compiler"
     has curl || echo "$curl"
     postgres_dir >/dev/null || echo "$postgres"
-    [[ $purpose != tests ]] || { has redis-server && has redis-cli; } || echo "$redis"
+    [[ $purpose == tests ]] || return 0
+    { has redis-server && has redis-cli; } || echo "$redis"
+    python3 -m pip --version >/dev/null 2>&1 || echo "$pip"
 }
 
 rust_is_new_enough() {
@@ -78,13 +80,15 @@ if [[ $purpose == postgres-dir ]]; then
 fi
 
 if has apt-get; then
-    compiler='gcc libc6-dev' curl='curl ca-certificates' postgres=postgresql redis=redis-server command='sudo apt-get install'
+    compiler='gcc libc6-dev' curl='curl ca-certificates' postgres=postgresql redis=redis-server pip=python3-pip
+    command='sudo apt-get install'
 elif has dnf; then
-    compiler=gcc curl=curl postgres=postgresql-server redis=redis command='sudo dnf install'
+    compiler=gcc curl=curl postgres=postgresql-server redis=redis pip=python3-pip command='sudo dnf install'
 elif has brew; then
-    compiler=gcc curl=curl postgres=postgresql@17 redis=redis command='brew install'
+    compiler=gcc curl=curl postgres=postgresql@17 redis=redis pip=python command='brew install'
 else
-    compiler='a C compiler,' curl='curl,' postgres='the PostgreSQL server,' redis='Redis,' command='install these:'
+    compiler='a C compiler,' curl='curl,' postgres='the PostgreSQL server,' redis='Redis,' pip='Python with pip,'
+    command='install these:'
 fi
 
 packages=$(missing_packages)
