@@ -93,6 +93,11 @@ impl Deployment {
         usize::try_from(count).expect("a count")
     }
 
+    /// The only column of what a query finds.
+    pub async fn texts(&self, query: &'static str) -> Vec<String> {
+        sqlx::query_scalar(query).fetch_all(&self.superuser).await.expect("the query is valid")
+    }
+
     /// How many runs have this status.
     pub async fn runs(&self, status: &str) -> usize {
         self.count(&format!("skill_executions WHERE status = '{status}'")).await

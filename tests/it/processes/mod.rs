@@ -10,4 +10,5 @@ mod harness;
 mod limits;
 mod logs;
 mod restarts;
+mod secrets;
 mod stops;
