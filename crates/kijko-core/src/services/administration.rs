@@ -7,7 +7,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 
 use super::identity::Operator;
-use super::links;
+use super::{links, organizations};
 use crate::app::App;
 use crate::config::AuthMode;
 use crate::domain::accounts::{NewAccount, User};
@@ -55,11 +55,7 @@ pub async fn create_user(
     let NewPerson { email, first_name, last_name } = new;
     let new = NewAccount { email, password, first_name, last_name, invitation_token: None }.checked()?;
     let hash = app.passwords.hash(new.password.clone()).await?;
-    let organization = Organization {
-        id: OrganizationId(app.random.uuid()),
-        name: format!("{}'s workspace", new.first_name),
-        plan: Plan::Free,
-    };
+    let organization = organizations::own(app, &new.first_name);
     let user = User {
         id: UserId(app.random.uuid()),
         email: new.email,

@@ -2,13 +2,14 @@
 
 use crate::app::App;
 use crate::domain::accounts::Account;
-use crate::domain::organizations::{OrganizationMembership, SwitchRequest};
+use crate::domain::ids::OrganizationId;
+use crate::domain::organizations::{Organization, OrganizationMembership, SwitchRequest};
+use crate::domain::plans::Plan;
 use crate::domain::sessions::TokenResponse;
 use crate::domain::time::Timestamp;
 use crate::error::{Code, Error, Result};
 use crate::ports::{SystemTask, SystemTx};
 use crate::services::identity::Identity;
-use crate::services::realm_accounts;
 use crate::services::realm_sessions;
 use crate::services::sessions::{self, Origin};
 
@@ -46,11 +47,16 @@ pub(crate) async fn found(app: &App, tx: &mut dyn SystemTx, account: &Account, n
     let organization = match first {
         Some(organization) => organization,
         None => {
-            let organization = realm_accounts::own_organization(app, &user.first_name);
+            let organization = own(app, &user.first_name);
             tx.memberships().found(user.id, &organization, now).await?;
             organization.id
         }
     };
     let account = tx.accounts().find(user.id, organization).await?;
     account.ok_or_else(|| Error::internal("founding an organisation", "the account is not there"))
+}
+
+/// The one that everybody begins with.
+pub(super) fn own(app: &App, first_name: &str) -> Organization {
+    Organization { id: OrganizationId(app.random.uuid()), name: format!("{first_name}'s workspace"), plan: Plan::Free }
 }

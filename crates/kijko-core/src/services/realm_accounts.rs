@@ -4,13 +4,12 @@ use crate::app::App;
 use crate::domain::accounts::{Account, User};
 use crate::domain::events::Event;
 use crate::domain::ids::{OrganizationId, UserId};
-use crate::domain::organizations::Organization;
-use crate::domain::plans::Plan;
 use crate::domain::realms::RealmClaims;
 use crate::domain::time::Timestamp;
 use crate::error::{AuthReason, Code, Error, Result};
 use crate::ports::realms::Realm;
 use crate::ports::{SystemTask, SystemTx};
+use crate::services::organizations;
 
 /// How often somebody else may be faster at making the same user.
 const TRIES: usize = 3;
@@ -66,7 +65,7 @@ async fn admit(
         return found.map_or(Err(Error::conflict(Code::AccountLinkRequired)), |_| Ok(None));
     }
     let (first_name, last_name) = claims.profile.names();
-    let organization = claims.organization.is_none().then(|| own_organization(app, &first_name));
+    let organization = claims.organization.is_none().then(|| organizations::own(app, &first_name));
     let user = User {
         id: UserId(app.random.uuid()),
         email,
@@ -80,10 +79,6 @@ async fn admit(
         tx.commit().await?;
     }
     Ok(organization.filter(|_| made).map(|organization| organization.id))
-}
-
-pub(super) fn own_organization(app: &App, first_name: &str) -> Organization {
-    Organization { id: OrganizationId(app.random.uuid()), name: format!("{first_name}'s workspace"), plan: Plan::Free }
 }
 
 /// Beside the request, which does not need it: until the realm knows, tokens name no organisation and mean this one.

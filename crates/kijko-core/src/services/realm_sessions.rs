@@ -24,7 +24,7 @@ use crate::ports::realms::{Grant, Realm};
 use crate::ports::{SystemTask, SystemTx};
 use crate::services::identity::Credential;
 use crate::services::sessions::{self, Origin, delta};
-use crate::services::{invitations, login_attempts, realm_accounts};
+use crate::services::{invitations, login_attempts, organizations, realm_accounts};
 
 /// After this long, whoever claimed an exchange is taken for dead. Longer than any call of the realm may take.
 const CLAIM: TimeDelta = TimeDelta::seconds(45);
@@ -65,7 +65,7 @@ async fn insert_user(app: &App, new: &NewAccount, subject: &str, origin: &Origin
         last_name: new.last_name.clone(),
         is_platform_admin: false,
     };
-    let own = new.invitation_token.is_none().then(|| realm_accounts::own_organization(app, &new.first_name));
+    let own = new.invitation_token.is_none().then(|| organizations::own(app, &new.first_name));
     let mut tx = sessions::open(app, SystemTask::SignUp).await?;
     if !tx.realm_users().insert(&user, subject, own.as_ref(), now).await? {
         // Somebody took the address here in between.

@@ -20,7 +20,7 @@ use crate::error::{AuthReason, Code, Error, Result};
 use crate::ports::identity::Verified;
 use crate::ports::{SystemTask, SystemTx};
 use crate::services::identity::{Credential, Identity};
-use crate::services::{invitations, limits, links, login_attempts, organizations, realm_accounts, realm_sessions};
+use crate::services::{invitations, limits, links, login_attempts, organizations, realm_sessions};
 
 pub use crate::domain::sessions::Origin;
 
@@ -52,7 +52,7 @@ pub async fn sign_up(app: &App, new: NewAccount, origin: &Origin) -> Result<Toke
             invitations::join(app, &mut *tx, &user, secret, origin, now).await?.team_id
         }
         None => {
-            let organization = realm_accounts::own_organization(app, &user.first_name);
+            let organization = organizations::own(app, &user.first_name);
             tx.accounts().insert(&user, &hash, &organization, now).await?;
             organization.id
         }

@@ -261,26 +261,7 @@ impl AllOrganizationsRepo for PgSystemTx {
     }
 
     async fn insert(&mut self, new: &Organization, owner: UserId, now: Timestamp) -> Result<()> {
-        sqlx::query!(
-            "INSERT INTO organizations (id, name, plan, created_at, updated_at) VALUES ($1, $2, $3, $4, $4)",
-            new.id.0,
-            new.name,
-            new.plan.as_str(),
-            now,
-        )
-        .execute(self.conn())
-        .await
-        .map_err(translate)?;
-        sqlx::query!(
-            "INSERT INTO organization_members (organization_id, user_id, role, joined_at) VALUES ($1, $2, 'owner', $3)",
-            new.id.0,
-            owner.0,
-            now,
-        )
-        .execute(self.conn())
-        .await
-        .map_err(translate)?;
-        Ok(())
+        self.insert_own_organization(owner, new, now).await
     }
 
     async fn set_plan(&mut self, id: OrganizationId, plan: Plan, now: Timestamp) -> Result<()> {
