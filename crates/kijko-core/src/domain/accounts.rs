@@ -50,6 +50,18 @@ pub struct NewAccount {
 }
 
 impl NewAccount {
+    /// Who they become. Nobody has proved yet that the address is theirs.
+    pub fn user(&self, id: UserId) -> User {
+        User {
+            id,
+            email: self.email.clone(),
+            email_verified: false,
+            first_name: self.first_name.clone(),
+            last_name: self.last_name.clone(),
+            is_platform_admin: false,
+        }
+    }
+
     /// The same with spaces trimmed and the address in lower case, or everything that is wrong with it.
     pub fn checked(self) -> Result<Self> {
         let account = Self {

@@ -4,7 +4,6 @@ use async_trait::async_trait;
 
 use crate::domain::administration::{MembershipRecord, OrganizationRecord, UserRecord, UserRef};
 use crate::domain::ids::{OrganizationId, UserId};
-use crate::domain::organizations::Organization;
 use crate::domain::page::{Listed, Page};
 use crate::domain::plans::Plan;
 use crate::domain::time::Timestamp;
@@ -35,8 +34,6 @@ pub trait AllOrganizationsRepo: Send {
     async fn list(&mut self, search: &str, page: Page) -> Result<Listed<OrganizationRecord>>;
 
     async fn members(&mut self, id: OrganizationId) -> Result<Vec<MembershipRecord>>;
-
-    async fn insert(&mut self, new: &Organization, owner: UserId, now: Timestamp) -> Result<()>;
 
     async fn set_plan(&mut self, id: OrganizationId, plan: Plan, now: Timestamp) -> Result<()>;
 }

@@ -56,14 +56,7 @@ pub async fn create_user(
     let new = NewAccount { email, password, first_name, last_name, invitation_token: None }.checked()?;
     let hash = app.passwords.hash(new.password.clone()).await?;
     let organization = organizations::own(app, &new.first_name);
-    let user = User {
-        id: UserId(app.random.uuid()),
-        email: new.email,
-        email_verified: false,
-        first_name: new.first_name,
-        last_name: new.last_name,
-        is_platform_admin: false,
-    };
+    let user = new.user(UserId(app.random.uuid()));
     let now = app.clock.now();
     let mut tx = app.store.system(SystemTask::Administer).await?;
     tx.accounts().insert(&user, &hash, &organization, now).await?;
@@ -170,7 +163,7 @@ pub async fn create_organization(
     let organization = Organization { id: OrganizationId(app.random.uuid()), name, plan };
     let mut tx = app.store.system(SystemTask::Administer).await?;
     let owner = find(&mut *tx, owner).await?;
-    tx.all_organizations().insert(&organization, owner.id, now).await?;
+    tx.memberships().found(owner.id, &organization, now).await?;
     let created = find_organization(&mut *tx, organization.id).await?;
     let details = json!({ "userId": owner.id, "plan": plan });
     note(app, &mut *tx, operator, &[organization.id], "orgs.create", details).await?;

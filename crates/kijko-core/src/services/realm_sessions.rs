@@ -11,7 +11,7 @@ use secrecy::SecretString;
 use serde_json::json;
 
 use crate::app::App;
-use crate::domain::accounts::{Account, Credentials, NewAccount, User};
+use crate::domain::accounts::{Account, Credentials, NewAccount};
 use crate::domain::audit::{AuditEntry, AuditEvent};
 use crate::domain::events::Event;
 use crate::domain::ids::{OrganizationId, RefreshTokenId, SessionId, UserId};
@@ -57,14 +57,7 @@ pub(super) async fn sign_up(app: &App, realm: &Realm, new: NewAccount, origin: &
 /// In an organisation of their own or, with an invitation, in the one they join.
 async fn insert_user(app: &App, new: &NewAccount, subject: &str, origin: &Origin) -> Result<OrganizationId> {
     let now = app.clock.now();
-    let user = User {
-        id: UserId(app.random.uuid()),
-        email: new.email.clone(),
-        email_verified: false,
-        first_name: new.first_name.clone(),
-        last_name: new.last_name.clone(),
-        is_platform_admin: false,
-    };
+    let user = new.user(UserId(app.random.uuid()));
     let own = new.invitation_token.is_none().then(|| organizations::own(app, &new.first_name));
     let mut tx = sessions::open(app, SystemTask::SignUp).await?;
     if !tx.realm_users().insert(&user, subject, own.as_ref(), now).await? {

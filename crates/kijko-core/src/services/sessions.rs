@@ -7,7 +7,7 @@ use secrecy::SecretString;
 use serde_json::json;
 
 use crate::app::App;
-use crate::domain::accounts::{Account, Credentials, NewAccount, User};
+use crate::domain::accounts::{Account, Credentials, NewAccount};
 use crate::domain::audit::{AuditEntry, AuditEvent};
 use crate::domain::events::Event;
 use crate::domain::ids::{AuditLogId, OrganizationId, RefreshTokenId, SessionId, UserId};
@@ -36,14 +36,7 @@ pub async fn sign_up(app: &App, new: NewAccount, origin: &Origin) -> Result<Toke
         return realm_sessions::sign_up(app, realm, new, origin).await;
     }
     let hash = app.passwords.hash(new.password.clone()).await?;
-    let user = User {
-        id: UserId(app.random.uuid()),
-        email: new.email,
-        email_verified: false,
-        first_name: new.first_name,
-        last_name: new.last_name,
-        is_platform_admin: false,
-    };
+    let user = new.user(UserId(app.random.uuid()));
     let now = app.clock.now();
     let mut tx = open(app, SystemTask::SignUp).await?;
     let organization = match &new.invitation_token {

@@ -7,7 +7,7 @@ use super::errors::translate;
 use super::tx::PgSystemTx;
 use crate::domain::administration::{MembershipRecord, OrganizationRecord, UserRecord, UserRef};
 use crate::domain::ids::{OrganizationId, UserId};
-use crate::domain::organizations::{Organization, Role};
+use crate::domain::organizations::Role;
 use crate::domain::page::{Listed, Page};
 use crate::domain::plans::Plan;
 use crate::domain::time::Timestamp;
@@ -258,10 +258,6 @@ impl AllOrganizationsRepo for PgSystemTx {
         .await
         .map_err(translate)?;
         rows.into_iter().map(MembershipRecord::try_from).collect()
-    }
-
-    async fn insert(&mut self, new: &Organization, owner: UserId, now: Timestamp) -> Result<()> {
-        self.insert_own_organization(owner, new, now).await
     }
 
     async fn set_plan(&mut self, id: OrganizationId, plan: Plan, now: Timestamp) -> Result<()> {
