@@ -9,6 +9,7 @@
 mod harness;
 
 mod access;
+mod admission;
 mod api_keys;
 mod auth;
 mod bad_input;

@@ -15,8 +15,8 @@ use crate::error::{Code, Error, Result};
 /// Who acts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Actor {
-    /// A person who signed in.
-    User { role: Role },
+    /// A person who signed in, or whose API key this is.
+    User { role: Role, by_api_key: bool },
     /// Whoever runs this installation, with `kijko`, on behalf of that person; it is noted why.
     Operator { reason: String },
     /// A job, on behalf of the person whose row it carries.
@@ -76,6 +76,11 @@ impl TenantContext {
 
     pub(crate) fn origin(&self) -> Option<&Origin> {
         self.origin.as_ref()
+    }
+
+    /// Whether a program acts, with an API key of the person.
+    pub(crate) fn uses_api_key(&self) -> bool {
+        matches!(self.actor, Actor::User { by_api_key: true, .. })
     }
 
     /// Refuses with `FORBIDDEN` unless the actor may do this.

@@ -129,7 +129,9 @@ impl Scene {
         app.leave_jobs();
         let (ada, neighbour) = (tenant(&app).await, tenant(&app).await);
         let skill = skills::create(&app.app, &neighbour.ctx, new_skill("Neighbour")).await.expect("a new skill");
-        executions::execute(&app.app, &neighbour.ctx, skill.id, ExecuteRequest::default()).await.expect("a new run");
+        executions::execute(&app.app, &neighbour.ctx, skill.id, ExecuteRequest::default(), None)
+            .await
+            .expect("a new run");
         Self { app, ada, neighbour, neighbours_skill: skill.id, numbers: AtomicU32::new(0) }
     }
 
@@ -143,7 +145,7 @@ impl Scene {
 
     async fn run(&self) -> (SkillId, ExecutionId) {
         let skill = self.skill().await;
-        let run = executions::execute(&self.app.app, &self.ada.ctx, skill, ExecuteRequest::default()).await;
+        let run = executions::execute(&self.app.app, &self.ada.ctx, skill, ExecuteRequest::default(), None).await;
         (skill, run.expect("a new run").execution_id)
     }
 

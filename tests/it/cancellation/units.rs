@@ -59,7 +59,7 @@ async fn perform(app: App, ctx: TenantContext, unit: Unit) -> Result<Seen> {
         }
         Unit::Delete { id } => skills::delete(&app, &ctx, id).await.map(|()| Seen::default()),
         Unit::Execute { id } => {
-            let accepted = executions::execute(&app, &ctx, id, ExecuteRequest::default()).await?;
+            let accepted = executions::execute(&app, &ctx, id, ExecuteRequest::default(), None).await?;
             Ok(Seen { skills: Vec::new(), accepted: Some(accepted.execution_id) })
         }
         Unit::ListRuns => {

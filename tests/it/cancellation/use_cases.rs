@@ -91,7 +91,7 @@ async fn drop_the_use_cases_of_executions(scene: &Scene) {
         .drop_at_every_await(
             "executions::execute",
             async || scene.skill().await,
-            async |skill| executions::execute(app, ctx, *skill, ExecuteRequest::default()).await,
+            async |skill| executions::execute(app, ctx, *skill, ExecuteRequest::default(), None).await,
             async |skill, done| {
                 let (organization, user) = (ctx.organization_id(), ctx.user_id());
                 let run = format!(

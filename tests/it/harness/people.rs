@@ -71,6 +71,13 @@ impl Person {
         self.call(Method::POST, path, Some(body)).await
     }
 
+    /// With an `Idempotency-Key`.
+    pub async fn post_once(&self, path: &str, key: &str, body: Value) -> Reply {
+        let request = Request::builder().method(Method::POST).uri(path).header("idempotency-key", key);
+        let request = request.header(header::CONTENT_TYPE, "application/json").body(Body::from(body.to_string()));
+        self.send(request.expect("a valid request")).await
+    }
+
     pub async fn put(&self, path: &str, body: Value) -> Reply {
         self.call(Method::PUT, path, Some(body)).await
     }

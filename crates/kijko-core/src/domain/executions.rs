@@ -157,7 +157,7 @@ pub struct ExecutionWithSkill {
 }
 
 /// What a client sends to run a skill.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct ExecuteRequest {
@@ -168,7 +168,7 @@ pub struct ExecuteRequest {
     /// Values of the template's variables; at most 1 MiB and 32 levels deep.
     #[cfg_attr(feature = "openapi", schema(value_type = Object))]
     pub input: Map<String, Value>,
-    /// `manual` (default) or `api`.
+    /// `manual` or `api`; when absent, `api` for a caller with an API key and `manual` for everybody else.
     #[serde(alias = "execution_type")]
     pub execution_type: Option<ExecutionType>,
 }
@@ -178,7 +178,13 @@ const MAX_INPUT_DEPTH: usize = 32;
 
 impl ExecuteRequest {
     /// The run that this asks for. Refuses with `VALIDATION_ERROR`.
-    pub fn into_execution(self, id: ExecutionId, skill_id: SkillId, now: Timestamp) -> Result<NewExecution> {
+    pub fn into_execution(
+        self,
+        id: ExecutionId,
+        skill_id: SkillId,
+        default_type: ExecutionType,
+        now: Timestamp,
+    ) -> Result<NewExecution> {
         let input = Value::Object(self.input);
         let mut check = Check::default();
         if let Some(sent) = &self.skill_id {
@@ -186,7 +192,7 @@ impl ExecuteRequest {
                 "skillId must be the id in the path".into()
             });
         }
-        let kind = self.execution_type.unwrap_or(ExecutionType::Manual);
+        let kind = self.execution_type.unwrap_or(default_type);
         check.that(matches!(kind, ExecutionType::Manual | ExecutionType::Api), "executionType", "format", || {
             "executionType must be manual or api".into()
         });
@@ -222,7 +228,7 @@ pub struct NewExecution {
 }
 
 /// Reply to an execution request: where to look for the result.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct ExecutionAccepted {
@@ -276,7 +282,7 @@ mod tests {
     fn check(body: Value) -> Vec<String> {
         let request: ExecuteRequest = serde_json::from_value(body).expect("the types are right");
         let id = uuid::Uuid::from_u128(7);
-        match request.into_execution(ExecutionId(id), SkillId(id), Timestamp::UNIX_EPOCH) {
+        match request.into_execution(ExecutionId(id), SkillId(id), ExecutionType::Manual, Timestamp::UNIX_EPOCH) {
             Ok(_) => Vec::new(),
             Err(Error::Invalid { violations, .. }) => violations.into_iter().map(|v| v.field).collect(),
             Err(other) => panic!("a request fails by validation only, not with {other:?}"),

@@ -6,41 +6,64 @@ use crate::app::App;
 use crate::context::{Permission, TenantContext};
 use crate::domain::events::Event;
 use crate::domain::executions::{
-    Ending, ExecuteRequest, Execution, ExecutionAccepted, ExecutionFilter, ExecutionStatus, ExecutionWithSkill,
-    Failure, FailureCode, Outcome,
+    Ending, ExecuteRequest, Execution, ExecutionAccepted, ExecutionFilter, ExecutionStatus, ExecutionType,
+    ExecutionWithSkill, Failure, FailureCode, NewExecution, Outcome,
 };
+use crate::domain::idempotency::IdempotencyKey;
 use crate::domain::ids::{ExecutionId, SkillId};
 use crate::domain::page::{Listed, Page};
+use crate::domain::skills::Skill;
 use crate::domain::templates::checked_input;
 use crate::error::{Code, Error, Result};
+use crate::ports::TenantTx;
 use crate::ports::executions::Transition;
+use crate::services::idempotency::Once;
 
 /// Writes a pending run and the job that carries it, together. The model is never called here.
 /// Refuses, in this order, with `VALIDATION_ERROR`, `SKILL_NOT_FOUND`, `SKILL_INACTIVE`, `INVALID_INPUT`,
-/// `MODEL_NOT_SUPPORTED`, `PROVIDER_NOT_CONFIGURED`, `TOO_MANY_ACTIVE_EXECUTIONS`.
+/// `MODEL_NOT_SUPPORTED`, `PROVIDER_NOT_CONFIGURED`, `TOO_MANY_ACTIVE_EXECUTIONS`; with an idempotency key that was used
+/// for another request, with `IDEMPOTENCY_CONFLICT`.
 pub async fn execute(
     app: &App,
     ctx: &TenantContext,
     skill_id: SkillId,
     request: ExecuteRequest,
+    key: Option<&IdempotencyKey>,
 ) -> Result<ExecutionAccepted> {
     ctx.require(Permission::UseSkills)?;
+    let once = Once::new(app, ctx, key, "execute_skill", &(skill_id, &request))?;
+    let default_type = if ctx.uses_api_key() { ExecutionType::Api } else { ExecutionType::Manual };
     let id = ExecutionId(app.random.uuid());
-    let execution = request.into_execution(id, skill_id, app.clock.now())?;
+    let execution = request.into_execution(id, skill_id, default_type, app.clock.now())?;
     let mut tx = app.store.tenant(ctx).await?;
+    if let Some(reply) = once.replay(app, &mut *tx).await? {
+        return Ok(reply);
+    }
     let skill = tx.skills().find(skill_id).await?.ok_or(Error::not_found(Code::SkillNotFound))?;
     if !skill.is_active {
         return Err(Error::conflict(Code::SkillInactive));
     }
-    checked_input(skill.input_schema.as_deref().unwrap_or_default(), &execution.input)?;
+    admit(app, &mut *tx, &skill, &execution).await?;
+    let accepted = ExecutionAccepted { execution_id: id, status: ExecutionStatus::Pending };
+    once.keep(app, &mut *tx, &accepted).await?;
+    tx.commit().await?;
+    Ok(accepted)
+}
+
+/// What every run that somebody asks for must pass, whatever asked; then it waits for a worker.
+/// Refuses, in this order, with `INVALID_INPUT`, `MODEL_NOT_SUPPORTED`, `PROVIDER_NOT_CONFIGURED`,
+/// `TOO_MANY_ACTIVE_EXECUTIONS`.
+async fn admit(app: &App, tx: &mut dyn TenantTx, skill: &Skill, execution: &NewExecution) -> Result<()> {
+    // Habits and reflexes bring what they have, which is often nothing.
+    if matches!(execution.execution_type, ExecutionType::Manual | ExecutionType::Api) {
+        checked_input(skill.input_schema.as_deref().unwrap_or_default(), &execution.input)?;
+    }
     app.models.route(&skill.model)?;
     let (used, limit) = (tx.executions().count_active().await?, app.config.runs.max_active);
     if used >= limit {
         return Err(Error::LimitReached { code: Code::TooManyActiveExecutions, limit, used });
     }
-    tx.executions().insert(&execution).await?;
-    tx.commit().await?;
-    Ok(ExecutionAccepted { execution_id: id, status: ExecutionStatus::Pending })
+    tx.executions().insert(execution).await
 }
 
 /// Refuses with `EXECUTION_NOT_FOUND`.

@@ -57,7 +57,7 @@ impl Identity {
     /// The key to the data of their organisation. Refuses with `NO_ORGANIZATION`.
     pub fn context(&self, origin: Origin) -> Result<TenantContext> {
         let membership = self.account.membership.as_ref().ok_or(Error::Forbidden { code: Code::NoOrganization })?;
-        let actor = Actor::User { role: membership.role };
+        let actor = Actor::User { role: membership.role, by_api_key: self.api_key_id().is_some() };
         Ok(TenantContext::new(membership.organization.id, self.account.user.id, actor, Some(origin)))
     }
 

@@ -13,7 +13,7 @@ use kijko_core::services::executions;
 use serde::{Deserialize, Serialize};
 
 use super::skills::Success;
-use crate::extract::{Caller, Id, OptionalJson, Query};
+use crate::extract::{Caller, Id, Once, OptionalJson, Query};
 use crate::problem::{ProblemBody, Reply};
 
 #[derive(Deserialize, utoipa::IntoParams)]
@@ -48,16 +48,20 @@ pub struct ExecutionsPage {
 }
 
 /// Ask for a run; the result appears at the address in `Location`
-#[utoipa::path(post, path = "/api/v1/skills/{id}/execute", tag = "executions", params(("id" = SkillId, Path)),
+#[utoipa::path(post, path = "/api/v1/skills/{id}/execute", tag = "executions",
+    params(("id" = SkillId, Path),
+        ("Idempotency-Key" = Option<String>, Header, description = "Asking again with the same key and body within \
+        24 hours gets the same reply; another body is refused", max_length = 255)),
     request_body = Option<ExecuteRequest>,
     responses((status = 202, body = ExecutionAccepted), (status = "default", body = ProblemBody)))]
 pub async fn execute(
     State(app): State<App>,
     Caller(ctx): Caller,
     Id(id): Id<SkillId>,
+    Once(key): Once,
     OptionalJson(request): OptionalJson<ExecuteRequest>,
 ) -> Reply<(StatusCode, [(HeaderName, String); 1], Body<ExecutionAccepted>)> {
-    let accepted = executions::execute(&app, &ctx, id, request).await?;
+    let accepted = executions::execute(&app, &ctx, id, request, key.as_ref()).await?;
     let location = format!("/api/v1/executions/{}", accepted.execution_id);
     Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], Body(accepted)))
 }
