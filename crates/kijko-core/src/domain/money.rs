@@ -35,9 +35,20 @@ pub struct Cost {
 
 impl Rates {
     pub fn cost(&self, usage: Usage) -> Cost {
+        Cost::of(self.dollars(usage))
+    }
+
+    /// The exact amount, for adding up before it is rounded.
+    pub fn dollars(&self, usage: Usage) -> Decimal {
         let micros = Decimal::from(usage.prompt_tokens) * self.input_per_million
             + Decimal::from(usage.completion_tokens) * self.output_per_million;
-        let usd = micros / Decimal::from(1_000_000);
+        micros / Decimal::from(1_000_000)
+    }
+}
+
+impl Cost {
+    /// Of this many exact dollars.
+    pub fn of(usd: Decimal) -> Self {
         let cents = (usd * Decimal::from(100)).round_dp_with_strategy(0, RoundingStrategy::MidpointAwayFromZero);
         Cost {
             usd: usd.round_dp_with_strategy(8, RoundingStrategy::MidpointAwayFromZero),

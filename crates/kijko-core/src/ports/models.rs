@@ -16,6 +16,8 @@ use crate::error::{Code, Error, Result};
 #[derive(Clone, Debug)]
 pub struct ModelRequest {
     pub model: String,
+    /// What the model is told beside the prompt.
+    pub system: Option<String>,
     pub prompt: String,
     pub max_tokens: u32,
     pub temperature: Option<Number>,
@@ -50,6 +52,13 @@ pub trait ModelProvider: Send + Sync {
     async fn stream(&self, request: &ModelRequest) -> Result<ModelStream, ModelError>;
 }
 
+/// Where a call can go.
+#[derive(Clone)]
+pub struct Target {
+    pub route: ModelRoute,
+    pub provider: Arc<dyn ModelProvider>,
+}
+
 /// The catalogue, and the providers that are set up.
 #[derive(Clone)]
 pub struct Models {
@@ -64,7 +73,7 @@ impl Models {
     }
 
     /// Where a call for this model goes. Refuses with `MODEL_NOT_SUPPORTED` and `PROVIDER_NOT_CONFIGURED`.
-    pub fn route(&self, model: &str) -> Result<(ModelRoute, Arc<dyn ModelProvider>)> {
+    pub fn target(&self, model: &str) -> Result<Target> {
         let route = self.catalogue.resolve(model).ok_or_else(|| Error::Invalid {
             code: Code::ModelNotSupported,
             violations: vec![crate::error::Violation {
@@ -75,10 +84,10 @@ impl Models {
         })?;
         if let Some(offline) = self.providers.get(&Provider::Offline) {
             let route = ModelRoute { provider: Provider::Offline, ..route };
-            return Ok((route, offline.clone()));
+            return Ok(Target { route, provider: offline.clone() });
         }
         match self.providers.get(&route.provider) {
-            Some(provider) => Ok((route, provider.clone())),
+            Some(provider) => Ok(Target { route, provider: provider.clone() }),
             None => Err(Error::Unavailable { code: Code::ProviderNotConfigured, source: None }),
         }
     }

@@ -18,6 +18,7 @@ use crate::error::{Code, Error, Result};
 use crate::ports::TenantTx;
 use crate::ports::executions::Transition;
 use crate::services::idempotency::Once;
+use crate::services::models;
 
 /// Writes a pending run and the job that carries it, together. The model is never called here.
 /// Refuses, in this order, with `VALIDATION_ERROR`, `SKILL_NOT_FOUND`, `SKILL_INACTIVE`, `INVALID_INPUT`,
@@ -58,7 +59,7 @@ async fn admit(app: &App, tx: &mut dyn TenantTx, skill: &Skill, execution: &NewE
     if matches!(execution.execution_type, ExecutionType::Manual | ExecutionType::Api) {
         checked_input(skill.input_schema.as_deref().unwrap_or_default(), &execution.input)?;
     }
-    app.models.route(&skill.model)?;
+    models::targets(app, &skill.model)?;
     let (used, limit) = (tx.executions().count_active().await?, app.config.runs.max_active);
     if used >= limit {
         return Err(Error::LimitReached { code: Code::TooManyActiveExecutions, limit, used });

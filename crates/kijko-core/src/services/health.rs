@@ -166,7 +166,7 @@ pub async fn readiness(app: &App) -> Readiness {
         }
         Err(_) => Check::new("unhealthy"),
     };
-    let model = if app.models.route(DEFAULT_MODEL).is_ok() { "healthy" } else { "unconfigured" };
+    let model = if app.models.target(DEFAULT_MODEL).is_ok() { "healthy" } else { "unconfigured" };
     let is_ready = database.status == "healthy" && redis.status != "unhealthy" && !app.is_draining();
     let checks = BTreeMap::from([
         ("database", Check::new(database.status).with(json!({ "latency_ms": database.latency_ms }))),

@@ -4,6 +4,7 @@
 pub mod administration;
 pub mod api_keys;
 pub(crate) mod audit;
+pub(crate) mod calls;
 pub mod executions;
 pub mod health;
 pub(crate) mod idempotency;
@@ -13,6 +14,7 @@ pub mod limits;
 pub mod links;
 pub(crate) mod login_attempts;
 pub(crate) mod mails;
+pub mod models;
 pub mod oauth;
 pub mod organizations;
 pub(crate) mod realm_accounts;

@@ -83,6 +83,7 @@ fn call(request: &ModelRequest) -> Value {
     let mut call = json!({
         "model": request.model,
         "max_tokens": request.max_tokens,
+        "system": request.system,
         "messages": [{ "role": "user", "content": request.prompt }],
         "stream": true,
         "temperature": request.temperature,

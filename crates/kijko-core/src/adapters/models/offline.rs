@@ -21,7 +21,8 @@ pub(crate) struct OfflineProvider;
 impl ModelProvider for OfflineProvider {
     async fn stream(&self, request: &ModelRequest) -> Result<ModelStream, ModelError> {
         let tokenizer = bpe_openai::o200k_base();
-        let prompt_tokens = tokenizer.count(&request.prompt) as u64;
+        let system = request.system.as_deref().map_or(0, |system| tokenizer.count(system));
+        let prompt_tokens = (system + tokenizer.count(&request.prompt)) as u64;
         let answer = answer(request, prompt_tokens);
         let tokens: Vec<u32> =
             tokenizer.encode(answer.as_str()).into_iter().take(request.max_tokens as usize).collect();
@@ -58,6 +59,7 @@ mod tests {
     async fn answer_to(prompt: &str, max_tokens: u32) -> (String, u64, u64, usize) {
         let request = ModelRequest {
             model: "any".into(),
+            system: None,
             prompt: prompt.into(),
             max_tokens,
             temperature: None,

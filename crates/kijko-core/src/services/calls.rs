@@ -1,0 +1,175 @@
+//! One question to a model, asked until there is an answer. The only retry layer there is.
+//!
+//! It knows nothing of rows and opens no transaction: whoever calls writes down what came of it. Dropping the future
+//! of `make` drops the connection to the provider; what was used so far is still told by `cost`.
+
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::app::App;
+use crate::domain::executions::{Failure, FailureCode, ModelCall, Outcome};
+use crate::domain::models::ModelRoute;
+use crate::domain::money::{Cost, Usage};
+use crate::domain::skills::Parameters;
+use crate::ports::models::{ModelError, ModelEvent, ModelRequest, Target};
+
+/// Of one target, after the first attempt.
+const RETRIES: u32 = 3;
+const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60);
+const DEFAULT_MAX_TOKENS: u32 = 4096;
+
+/// What a model is asked, whichever it is.
+#[derive(Clone, Debug)]
+pub(crate) struct Question {
+    pub(crate) system: Option<String>,
+    pub(crate) prompt: String,
+    pub(crate) parameters: Parameters,
+}
+
+/// The question on its way, and what it has used so far.
+pub(crate) struct Call<'a> {
+    app: &'a App,
+    question: Question,
+    /// The first choice, then what stands in for it; never empty.
+    targets: Vec<Target>,
+    /// The target that is asked now, or was asked last.
+    asked: usize,
+    attempts: i16,
+    /// Of the attempts that ended, by target.
+    spent: Vec<Option<Usage>>,
+    /// Of the attempt that runs.
+    current: Option<Usage>,
+}
+
+/// The run of a worker that did not come back.
+pub(crate) fn lost() -> Failure {
+    Failure::new(
+        FailureCode::WorkerLost,
+        "The run was interrupted and not repeated, since it may already have been charged",
+    )
+}
+
+impl<'a> Call<'a> {
+    pub(crate) fn new(app: &'a App, question: Question, targets: Vec<Target>) -> Self {
+        let spent = vec![None; targets.len()];
+        Self { app, question, targets, asked: 0, attempts: 0, spent, current: None }
+    }
+
+    /// Asks until the answer is whole, a failure is final, the time is up, or the work is abandoned.
+    pub(crate) async fn make(&mut self, abandon: &CancellationToken) -> Outcome {
+        let limit = self.app.config.runs.hard_limit;
+        tokio::select! {
+            outcome = self.ask() => outcome,
+            () = tokio::time::sleep(limit) => Outcome::Failed(Failure::new(
+                FailureCode::ExecutionTimeout,
+                format!("The run took longer than {} seconds", limit.as_secs()),
+            )),
+            () = abandon.cancelled() => Outcome::Failed(lost()),
+        }
+    }
+
+    /// Attempts until one succeeds, fails for good, or there is no time left.
+    async fn ask(&mut self) -> Outcome {
+        let started = Instant::now();
+        let mut retries = 0;
+        loop {
+            let mut output = String::new();
+            let result = self.attempt(&mut output).await;
+            self.settle();
+            let error = match result {
+                Ok(()) => return Outcome::Completed { output },
+                Err(error) => error,
+            };
+            // Text that was shown cannot be taken back.
+            let wait = if output.is_empty() { self.wait_before_retry(&error, retries) } else { None };
+            match wait {
+                Some(wait) if started.elapsed() + wait < self.app.config.runs.soft_limit => {
+                    tracing::info!(code = error.failure.code.as_str(), ?wait, "the provider failed; trying again");
+                    tokio::time::sleep(wait).await;
+                    retries += 1;
+                }
+                _ => return Outcome::Failed(error.failure),
+            }
+        }
+    }
+
+    async fn attempt(&mut self, output: &mut String) -> Result<(), ModelError> {
+        self.attempts += 1;
+        let target = &self.targets[self.asked];
+        let mut stream = target.provider.stream(&request(&self.question, &target.route)).await?;
+        while let Some(event) = stream.next().await {
+            match event? {
+                ModelEvent::Text(piece) => output.push_str(&piece),
+                ModelEvent::Usage { prompt_tokens, completion_tokens } => {
+                    let usage = self.current.get_or_insert_default();
+                    usage.prompt_tokens = prompt_tokens.unwrap_or(usage.prompt_tokens);
+                    usage.completion_tokens = completion_tokens.unwrap_or(usage.completion_tokens);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Exponential with jitter, at least what the provider asks for. None when it is not worth it.
+    fn wait_before_retry(&self, error: &ModelError, retries: u32) -> Option<Duration> {
+        let asked = error.retry_after.unwrap_or_default();
+        if !error.is_retryable || retries >= RETRIES || asked > LONGEST_RETRY_AFTER {
+            return None;
+        }
+        let base = self.app.config.runs.backoff;
+        let mut random = [0; 4];
+        self.app.random.fill(&mut random);
+        let jitter = base * u32::from_le_bytes(random) / u32::MAX;
+        Some((base * 2_u32.pow(retries) + jitter).min(base * 10).max(asked))
+    }
+
+    fn settle(&mut self) {
+        if let Some(usage) = self.current.take() {
+            *self.spent[self.asked].get_or_insert_default() += usage;
+        }
+    }
+
+    /// What it took until now: tokens of all attempts, each at the rates of the model that it was made of.
+    pub(crate) fn cost(&mut self) -> ModelCall {
+        self.settle();
+        let mut usage: Option<Usage> = None;
+        let mut dollars = rust_decimal::Decimal::ZERO;
+        for (target, spent) in self.targets.iter().zip(&self.spent) {
+            if let Some(spent) = *spent {
+                *usage.get_or_insert_default() += spent;
+                dollars += target.route.rates.dollars(spent);
+            }
+        }
+        let route = &self.targets[self.asked].route;
+        ModelCall {
+            provider: route.provider.as_str(),
+            model: route.model.clone(),
+            attempts: self.attempts,
+            usage: usage.map(|usage| (usage, Cost::of(dollars))),
+        }
+    }
+}
+
+fn request(question: &Question, route: &ModelRoute) -> ModelRequest {
+    let parameters = &question.parameters;
+    let wanted = parameters.max_tokens.unwrap_or(DEFAULT_MAX_TOKENS);
+    // Newer models refuse both together; then the temperature is the one that is sent.
+    let (temperature, top_p) = match (&parameters.temperature, &parameters.top_p) {
+        (None, None) => (Some(1.into()), None),
+        (Some(temperature), Some(_)) if route.exclusive_sampling => (Some(temperature.clone()), None),
+        (temperature, top_p) => (temperature.clone(), top_p.clone()),
+    };
+    ModelRequest {
+        model: route.model.clone(),
+        system: question.system.clone(),
+        prompt: question.prompt.clone(),
+        max_tokens: route.max_output_tokens.map_or(wanted, |most| wanted.min(most)),
+        temperature,
+        top_p,
+        top_k: parameters.top_k,
+        stop_sequences: parameters.stop_sequences.clone().unwrap_or_default(),
+    }
+}
