@@ -6,6 +6,7 @@
 use std::fmt;
 
 use crate::domain::limits::Standing;
+use crate::domain::usage::Quota;
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -70,6 +71,7 @@ codes! {
     PlanRequired "PLAN_REQUIRED" "The plan does not include this",
     ProviderNotConfigured "PROVIDER_NOT_CONFIGURED" "The provider of this model is not set up",
     ReauthenticationFailed "REAUTHENTICATION_FAILED" "The password is wrong",
+    QuotaExceeded "QUOTA_EXCEEDED" "The plan has none of these left for now",
     RateLimited "RATE_LIMITED" "Too many requests",
     RedirectNotAllowed "REDIRECT_NOT_ALLOWED" "The browser may not be sent there",
     RefreshTokenInvalid "REFRESH_TOKEN_INVALID" "The refresh token is not valid",
@@ -159,6 +161,9 @@ pub enum Error {
     #[error("{}: {used} of {limit}", code.title())]
     LimitReached { code: Code, limit: i64, used: i64 },
 
+    #[error("The plan allows {} {} per period, and {} are used", .0.limit, .0.metric.as_str(), .0.used)]
+    QuotaExceeded(Quota),
+
     #[error("{}: try again in {} seconds", Code::RateLimited.title(), .0.frees_in_seconds)]
     RateLimited(Standing),
 
@@ -210,6 +215,7 @@ impl Error {
             | Error::LimitReached { code, .. }
             | Error::Locked { code, .. }
             | Error::Unavailable { code, .. } => *code,
+            Error::QuotaExceeded(_) => Code::QuotaExceeded,
             Error::RateLimited(_) => Code::RateLimited,
             Error::Internal { .. } => Code::InternalError,
         }
@@ -227,6 +233,7 @@ impl Error {
             | Error::Gone { .. }
             | Error::Conflict { .. }
             | Error::LimitReached { .. }
+            | Error::QuotaExceeded(_)
             | Error::Internal { .. } => false,
         }
     }

@@ -45,6 +45,11 @@ impl FixedClock {
         *self.lock() += by;
     }
 
+    /// What it shows.
+    pub fn time(&self) -> Timestamp {
+        self.now()
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Timestamp> {
         self.at.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }

@@ -21,7 +21,7 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use crate::client::ClientAddress;
 use crate::extract::{RequestId, bearer};
-use crate::problem::{Problem, standing_headers};
+use crate::problem::{Problem, QUOTA_METRIC, standing_headers};
 use crate::router::PUBLIC;
 use crate::scopes;
 
@@ -160,7 +160,14 @@ fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
 
 fn cors(app: &App) -> CorsLayer {
     let origins = app.config().http.cors_origins.iter().filter_map(|origin| HeaderValue::from_str(origin).ok());
-    let exposed = ["x-request-id", "x-process-time", "x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"];
+    let exposed = [
+        "x-request-id",
+        "x-process-time",
+        "x-ratelimit-limit",
+        "x-ratelimit-remaining",
+        "x-ratelimit-reset",
+        "x-quota-metric",
+    ];
     CorsLayer::new()
         .allow_origin(AllowOrigin::list(origins))
         .allow_credentials(true)
@@ -212,8 +219,10 @@ async fn enter(app: &App, request: Request, next: Next) -> Response {
             next.run(Request::from_parts(parts, body)).await
         }
     };
-    // A limit that refused, here or further inside, speaks for itself and comes after these.
-    response.headers_mut().extend(entry.standing.iter().flat_map(standing_headers));
+    // A limit that refused, here or further inside, speaks for itself and comes after these; so does a quota.
+    if !response.headers().contains_key(QUOTA_METRIC) {
+        response.headers_mut().extend(entry.standing.iter().flat_map(standing_headers));
+    }
     // For the log, which is written outside.
     response.extensions_mut().insert(address);
     route.map(|route| response.extensions_mut().insert(route));

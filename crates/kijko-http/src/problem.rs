@@ -2,12 +2,16 @@
 //! The only file that maps an error to a status.
 
 use axum::Json;
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use kijko_core::domain::limits::Standing;
+use kijko_core::domain::usage::{Metered, Quota};
 use kijko_core::{Code, Error, Violation};
 use serde::Serialize;
 use serde_json::{Value, json};
+
+/// Marks a reply whose rate headers are about the plan and not about the window.
+pub const QUOTA_METRIC: HeaderName = HeaderName::from_static("x-quota-metric");
 
 /// An error on its way out. The middleware adds the request id, logs it once, and writes the body.
 #[derive(Clone, Debug)]
@@ -45,6 +49,12 @@ pub struct ProblemBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     pub details: Option<Value>,
+    /// For `QUOTA_EXCEEDED`: how many were allowed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<i64>,
+    /// For `QUOTA_EXCEEDED`: how many were used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub used: Option<i64>,
     /// The same as the header `X-Request-ID`.
     pub request_id: String,
 }
@@ -66,6 +76,10 @@ impl Problem {
 
     /// The reply as the client gets it.
     pub fn into_reply(self, request_id: &str) -> Response {
+        // Of what was used up, these two are told beside the details as well.
+        let is_used_up = matches!(self.code, Code::QuotaExceeded);
+        let count = |name| self.details.as_ref().filter(|_| is_used_up).and_then(|details| details[name].as_i64());
+        let (limit, used) = (count("limit"), count("used"));
         let body = ProblemBody {
             kind: format!("https://kijko.nl/problems/{}", self.code.as_str().to_lowercase().replace('_', "-")),
             title: self.code.title().to_owned(),
@@ -75,6 +89,8 @@ impl Problem {
             code: self.code.as_str().to_owned(),
             field: self.field,
             details: self.details,
+            limit,
+            used,
             request_id: request_id.to_owned(),
         };
         let mut response = (self.status, Json(body)).into_response();
@@ -107,6 +123,13 @@ impl From<Error> for Problem {
             Error::LimitReached { limit, used, .. } => {
                 (StatusCode::TOO_MANY_REQUESTS, None, Some(json!({ "limit": limit, "used": used })))
             }
+            Error::QuotaExceeded(quota) => {
+                let details = json!({
+                    "category": quota.metric, "limit": quota.limit, "used": quota.used, "plan": quota.plan,
+                    "resetAt": quota.resets_at.format("%Y-%m-%dT%H:%M:%S%.3fZ").to_string(),
+                });
+                (StatusCode::TOO_MANY_REQUESTS, None, Some(details))
+            }
             Error::RateLimited(standing) => {
                 let (limit, window, retry_after) = (standing.limit, standing.window_seconds, standing.frees_in_seconds);
                 let details = json!({ "limit": limit, "windowSeconds": window, "retryAfter": retry_after });
@@ -130,6 +153,11 @@ fn try_again(error: &Error) -> Vec<(HeaderName, HeaderValue)> {
             headers.push((header::RETRY_AFTER, standing.frees_in_seconds.into()));
             headers
         }
+        Error::QuotaExceeded(quota) => {
+            let mut headers = quota_headers(quota);
+            headers.push((header::RETRY_AFTER, quota.resets_in_seconds.into()));
+            headers
+        }
         Error::Locked { retry_after, .. } => vec![(header::RETRY_AFTER, (*retry_after).into())],
         _ => Vec::new(),
     }
@@ -143,6 +171,26 @@ pub fn standing_headers(standing: &Standing) -> [(HeaderName, HeaderValue); 3] {
         (HeaderName::from_static("x-ratelimit-remaining"), standing.remaining.into()),
         (HeaderName::from_static("x-ratelimit-reset"), standing.frees_at.into()),
     ]
+}
+
+/// Which quota a request was counted against, and where that leaves the organisation; a quota without limit has a name
+/// and nothing else.
+pub fn quota_headers(quota: &Quota) -> Vec<(HeaderName, HeaderValue)> {
+    let mut headers = vec![(QUOTA_METRIC, HeaderValue::from_static(quota.metric.as_str()))];
+    if let Some(remaining) = quota.remaining() {
+        headers.push((HeaderName::from_static("x-ratelimit-limit"), quota.limit.into()));
+        headers.push((HeaderName::from_static("x-ratelimit-remaining"), remaining.into()));
+        headers.push((HeaderName::from_static("x-ratelimit-reset"), quota.resets_at.timestamp().into()));
+    }
+    headers
+}
+
+/// `202 Accepted`, the address to look at, and what was counted.
+pub fn accepted<T>(location: String, metered: Metered<T>) -> Reply<(StatusCode, HeaderMap, Json<T>)> {
+    let mut headers: HeaderMap = quota_headers(&metered.quota).into_iter().collect();
+    let location = HeaderValue::try_from(location).map_err(|e| Error::internal("writing an address", e))?;
+    headers.insert(header::LOCATION, location);
+    Ok((StatusCode::ACCEPTED, headers, Json(metered.reply)))
 }
 
 fn first_field(violations: &[Violation]) -> Option<String> {

@@ -146,7 +146,7 @@ impl Scene {
     async fn run(&self) -> (SkillId, ExecutionId) {
         let skill = self.skill().await;
         let run = executions::execute(&self.app.app, &self.ada.ctx, skill, ExecuteRequest::default(), None).await;
-        (skill, run.expect("a new run").execution_id)
+        (skill, run.expect("a new run").reply.execution_id)
     }
 
     async fn sign_in(&self) -> TokenResponse {

@@ -60,7 +60,7 @@ async fn perform(app: App, ctx: TenantContext, unit: Unit) -> Result<Seen> {
         Unit::Delete { id } => skills::delete(&app, &ctx, id).await.map(|()| Seen::default()),
         Unit::Execute { id } => {
             let accepted = executions::execute(&app, &ctx, id, ExecuteRequest::default(), None).await?;
-            Ok(Seen { skills: Vec::new(), accepted: Some(accepted.execution_id) })
+            Ok(Seen { skills: Vec::new(), accepted: Some(accepted.reply.execution_id) })
         }
         Unit::ListRuns => {
             let listed = executions::list(&app, &ctx, &ExecutionFilter::default(), first_page()).await?;

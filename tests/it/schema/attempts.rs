@@ -46,7 +46,7 @@ const ACTORS: [Actor; 9] = [
 ];
 
 /// The state machine, called on the execution of each owner that is in the right state. (name, state, call)
-pub const CALLS: [(&str, &str, &str); 12] = [
+pub const CALLS: [(&str, &str, &str); 13] = [
     ("app.claim_execution", "pending", "app.claim_execution({id}, now(), now())"),
     ("app.renew_execution", "running", "app.renew_execution({id}, now() + interval '1 minute')"),
     (
@@ -65,6 +65,8 @@ pub const CALLS: [(&str, &str, &str); 12] = [
     // The id is that of a new mail, which nobody owns.
     ("app.enqueue_mail", "pending", "app.enqueue_mail({id}, '', now())"),
     ("app.enqueue_mail_job", "pending", "app.enqueue_mail_job({id})"),
+    // The same for everybody: whose it counts, the context decides.
+    ("app.count_usage", "", "(app.count_usage('api_calls', '2026-01-01', 1, 1)).admitted"),
     // Ada is an owner, and so is Bob.
     ("app.change_member, demoted", "", "app.change_member('{user}', 'viewer', 'active')"),
     ("app.change_member, shut out", "", "app.change_member('{user}', 'owner', 'inactive')"),
@@ -74,7 +76,8 @@ pub const CALLS: [(&str, &str, &str); 12] = [
 ];
 
 /// What the calls may change, beside which nothing of ours is in their reach.
-const CALLED_ON: [&str; 6] = [
+const CALLED_ON: [&str; 7] = [
+    "usage_counters",
     "skill_executions",
     "skills",
     "mail_outbox",
@@ -225,14 +228,14 @@ impl Attempts {
         }
         let (mut inserted, mut by_default, mut given_away) = (Vec::new(), Vec::new(), Vec::new());
         let left_out = self.defaults(table, actor).await;
-        for owner in if table.is_owned() { &OWNERS[..] } else { &OWNERS[..1] } {
-            let whose = if table.is_owned() { owner.name } else { "new" };
+        for owner in table.owners() {
+            let whose = if table.is_owned() || table.whose == Whose::Shared { owner.name } else { "new" };
             inserted.push((whose, self.insert(table, actor, &table.insert(owner, "new", &[]), whose).await));
             if !left_out.is_empty() {
                 by_default
                     .push((whose, self.insert(table, actor, &table.insert(owner, "new", &left_out), whose).await));
             }
-            let is_somebodys = matches!(table.whose, Whose::Columns | Whose::Inviter) && whose != "own";
+            let is_somebodys = matches!(table.whose, Whose::Columns | Whose::Inviter | Whose::Shared) && whose != "own";
             if is_somebodys || table.whose == Whose::Organization {
                 let effect = self.run(actor, &table.give_away(owner), &[table]).await;
                 given_away

@@ -41,6 +41,8 @@ pub enum Whose {
     User,
     /// It belongs to a session.
     Session,
+    /// It says which organisation, and everybody there shares it.
+    Shared,
     /// It names an execution in its payload.
     Execution,
     /// It is the installation's.
@@ -63,10 +65,12 @@ pub struct Table {
 const MADE: (&str, &str) = ("created_at", "now()");
 const LATER: (&str, &str) = ("expires_at", "now() + interval '1 day'");
 const ORGANIZATION: (&str, &str) = ("organization_id", "'{organization}'");
+/// Another for each row.
+const DAY: &str = "'2026-01-01'::date + length('{row}')";
 const USER: (&str, &str) = ("user_id", "'{user}'");
 
 /// One entry per table, of ours and of the job engine.
-pub const TABLES: [Table; 24] = [
+pub const TABLES: [Table; 25] = [
     Table {
         name: "organizations",
         key: "id",
@@ -294,6 +298,14 @@ pub const TABLES: [Table; 24] = [
         change: "output = 'changed'",
     },
     Table {
+        name: "usage_counters",
+        key: "(organization_id, metric, period)",
+        whose: Whose::Shared,
+        rows: &["first"],
+        row: &[ORGANIZATION, ("metric", "'ingestions'"), ("period", DAY), ("used", "1")],
+        change: "used = 7",
+    },
+    Table {
         name: "graphile_worker._private_jobs",
         key: "id",
         whose: Whose::Execution,
@@ -344,6 +356,15 @@ impl Table {
         matches!(self.whose, Whose::Columns | Whose::Inviter | Whose::Session)
     }
 
+    /// Who has rows here.
+    pub fn owners(&self) -> Vec<&'static Owner> {
+        match self.whose {
+            Whose::Shared => vec![&OWNERS[0], &OWNERS[3]],
+            _ if self.is_owned() => OWNERS.iter().collect(),
+            _ => vec![&OWNERS[0]],
+        }
+    }
+
     /// Table, key, owner and content of every row.
     pub fn content(&self) -> String {
         let owned_by = |row: &str, user: &str| {
@@ -360,6 +381,7 @@ impl Table {
             Whose::Columns => owner("t"),
             Whose::Inviter => owned_by("t", "invited_by"),
             Whose::Organization => format!("CASE t.id WHEN '{A}' THEN 'own' WHEN '{B}' THEN 'stranger' ELSE 'new' END"),
+            Whose::Shared => format!("CASE t.organization_id WHEN '{A}' THEN 'own' ELSE 'stranger' END"),
             Whose::User => format!(
                 "CASE t.id WHEN '{ADA}' THEN 'own' WHEN '{BOB}' THEN 'colleague' WHEN '{EVE}' THEN 'stranger'
                            WHEN '{ZOE}' THEN 'stranger' ELSE 'new' END"
@@ -393,6 +415,7 @@ impl Table {
     pub fn give_away(&self, to: &Owner) -> String {
         match self.whose {
             Whose::Organization => format!("UPDATE {} SET id = gen_random_uuid()", self.path()),
+            Whose::Shared => format!("UPDATE {} SET organization_id = '{}'", self.path(), to.organization),
             Whose::Inviter => {
                 let (organization, user) = (to.organization, to.user);
                 format!("UPDATE {} SET organization_id = '{organization}', invited_by = '{user}'", self.path())
@@ -428,8 +451,7 @@ pub async fn seed(superuser: &mut PgConnection) {
         ));
     }
     for table in &TABLES {
-        let owners = if table.is_owned() { &OWNERS[..] } else { &OWNERS[..1] };
-        for owner in owners {
+        for owner in table.owners() {
             sql.extend(table.rows.iter().map(|row| table.insert(owner, row, &[])));
         }
     }

@@ -65,6 +65,9 @@ fn rendered(lines: &[Line]) -> String {
 /// Calls that are meant to reach colleagues: running a team.
 const OF_COLLEAGUES: [&str; 2] = ["app.change_member", "app.transfer_ownership"];
 
+/// Calls about the caller's organisation as a whole: they name no row, so whose turn it is changes nothing.
+const OF_ORGANIZATION: [&str; 1] = ["app.count_usage"];
+
 /// Whether it lets somebody do what no design of ours could mean, whatever the expectation says.
 fn leaks(line: &Line) -> bool {
     let calls = line.subject.starts_with("app.");
@@ -81,6 +84,10 @@ fn leaks(line: &Line) -> bool {
         // What they add is nobody's, so that it only matters who calls.
         caller if line.subject == "app.enqueue_mail" => any && !["tenant", "owner"].contains(&caller),
         caller if line.subject == "app.enqueue_mail_job" => any && caller != "system" && !caller.starts_with("owner"),
+        caller if OF_ORGANIZATION.contains(&line.subject) => {
+            let elsewhere = |outcome: &str| ["elsewhere's ", "stranger's "].iter().any(|whose| outcome.contains(whose));
+            any && !["tenant", "owner"].contains(&caller) || line.cells.iter().any(|(_, outcome)| elsewhere(outcome))
+        }
         // A call for one that changed a row of another.
         _ if line.cells.iter().any(|(_, outcome)| foreign.iter().any(|whose| outcome.contains(whose))) => true,
         "tenant" | "tenant, all granted" | "owner" => {

@@ -6,12 +6,13 @@ use super::{OURS, catalogue, nothing, superuser, texts};
 use crate::harness::cluster;
 
 /// Every function of the schema `app`, and who may call it besides the owner.
-const FUNCTIONS: [(&str, &str); 17] = [
+const FUNCTIONS: [(&str, &str); 18] = [
     ("app.acts_as", ""),
     ("app.change_member", "kijko_tenant"),
     ("app.claim_execution", "kijko_tenant"),
     ("app.copy_person_to_member", ""),
     ("app.copy_person_to_members", ""),
+    ("app.count_usage", "kijko_tenant"),
     ("app.current_org", "kijko_tenant"),
     ("app.current_user_id", "kijko_tenant"),
     ("app.end_execution", "kijko_tenant"),
@@ -188,6 +189,7 @@ async fn a_type_made_by_a_tenant_never_runs_code_as_the_owner() {
         ),
         format!("app.record_usage({execution}, 1, 1, 1, 1, 'p', 'm', 1::smallint)"),
         format!("app.enqueue_execution({execution})"),
+        "app.count_usage('api_calls', '2026-01-01', 1, 1)".to_owned(),
         format!("app.enqueue_mail({execution}, '', now())"),
         "app.change_member(app.current_user_id(), 'viewer', 'active')".to_owned(),
         "app.transfer_ownership(app.current_user_id())".to_owned(),
@@ -199,7 +201,7 @@ async fn a_type_made_by_a_tenant_never_runs_code_as_the_owner() {
                  CREATE FUNCTION pg_temp.spy() RETURNS boolean LANGUAGE plpgsql AS
                      $$ BEGIN INSERT INTO pg_temp.spied VALUES (current_user); RETURN true; END $$;
                  GRANT EXECUTE ON FUNCTION pg_temp.spy TO PUBLIC;";
-        for name in ["uuid", "text", "json", "jsonb", "timestamptz", "int8", "int2"] {
+        for name in ["uuid", "text", "json", "jsonb", "timestamptz", "int8", "int2", "date", "bool"] {
             trap += &format!("CREATE DOMAIN pg_temp.{name} AS pg_catalog.{name} CHECK (pg_temp.spy());");
         }
         texts(&mut conn, trap).await;

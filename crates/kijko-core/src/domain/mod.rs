@@ -29,4 +29,5 @@ pub mod team;
 pub mod templates;
 pub mod tickets;
 pub mod time;
+pub mod usage;
 pub mod vocabulary;

@@ -31,6 +31,7 @@ pub mod sessions;
 pub mod skills;
 pub mod team;
 pub mod tickets;
+pub mod usage;
 
 #[async_trait]
 pub trait Store: Send + Sync {
@@ -62,6 +63,7 @@ pub trait TenantTx: Send {
     fn members(&mut self) -> &mut dyn team::MemberRepo;
     fn skills(&mut self) -> &mut dyn skills::SkillRepo;
     fn team(&mut self) -> &mut dyn team::TeamRepo;
+    fn usage(&mut self) -> &mut dyn usage::UsageRepo;
 
     /// Tells every process, when this transaction commits.
     async fn announce(&mut self, event: &Event) -> Result<()>;
@@ -80,6 +82,7 @@ pub trait SystemTx: Send {
     fn executions(&mut self) -> &mut dyn executions::ActiveExecutionRepo;
     fn login_attempts(&mut self) -> &mut dyn login_attempts::LoginAttemptRepo;
     fn old_replies(&mut self) -> &mut dyn idempotency::OldRepliesRepo;
+    fn old_usage(&mut self) -> &mut dyn usage::OldUsageRepo;
     fn mails(&mut self) -> &mut dyn mails::MailRepo;
     fn memberships(&mut self) -> &mut dyn memberships::MembershipRepo;
     fn outbox(&mut self) -> &mut dyn mails::Outbox;
@@ -115,6 +118,7 @@ pub enum SystemTask {
     Administer,
     RecordKeyUse,
     ForgetReplies,
+    ForgetUsage,
     SendMail,
     PurgeTickets,
     RequestLink,

@@ -14,23 +14,24 @@ use crate::domain::ids::{ExecutionId, SkillId};
 use crate::domain::page::{Listed, Page};
 use crate::domain::skills::Skill;
 use crate::domain::templates::checked_input;
+use crate::domain::usage::{Metered, Metric, Quota};
 use crate::error::{Code, Error, Result};
 use crate::ports::TenantTx;
 use crate::ports::executions::Transition;
 use crate::services::idempotency::Once;
-use crate::services::models;
+use crate::services::{models, usage};
 
 /// Writes a pending run and the job that carries it, together. The model is never called here.
 /// Refuses, in this order, with `VALIDATION_ERROR`, `SKILL_NOT_FOUND`, `SKILL_INACTIVE`, `INVALID_INPUT`,
-/// `MODEL_NOT_SUPPORTED`, `PROVIDER_NOT_CONFIGURED`, `TOO_MANY_ACTIVE_EXECUTIONS`; with an idempotency key that was used
-/// for another request, with `IDEMPOTENCY_CONFLICT`.
+/// `MODEL_NOT_SUPPORTED`, `PROVIDER_NOT_CONFIGURED`, `TOO_MANY_ACTIVE_EXECUTIONS`, `QUOTA_EXCEEDED`; with an idempotency
+/// key that was used for another request, with `IDEMPOTENCY_CONFLICT`.
 pub async fn execute(
     app: &App,
     ctx: &TenantContext,
     skill_id: SkillId,
     request: ExecuteRequest,
     key: Option<&IdempotencyKey>,
-) -> Result<ExecutionAccepted> {
+) -> Result<Metered<ExecutionAccepted>> {
     ctx.require(Permission::UseSkills)?;
     let once = Once::new(app, ctx, key, "execute_skill", &(skill_id, &request))?;
     let default_type = if ctx.uses_api_key() { ExecutionType::Api } else { ExecutionType::Manual };
@@ -38,23 +39,24 @@ pub async fn execute(
     let execution = request.into_execution(id, skill_id, default_type, app.clock.now())?;
     let mut tx = app.store.tenant(ctx).await?;
     if let Some(reply) = once.replay(app, &mut *tx).await? {
-        return Ok(reply);
+        let quota = usage::standing(app, &mut *tx, Metric::ApiCalls).await?;
+        return Ok(Metered { reply, quota });
     }
     let skill = tx.skills().find(skill_id).await?.ok_or(Error::not_found(Code::SkillNotFound))?;
     if !skill.is_active {
         return Err(Error::conflict(Code::SkillInactive));
     }
-    admit(app, &mut *tx, &skill, &execution).await?;
-    let accepted = ExecutionAccepted { execution_id: id, status: ExecutionStatus::Pending };
-    once.keep(app, &mut *tx, &accepted).await?;
+    let quota = admit(app, &mut *tx, &skill, &execution).await?;
+    let reply = ExecutionAccepted { execution_id: id, status: ExecutionStatus::Pending };
+    once.keep(app, &mut *tx, &reply).await?;
     tx.commit().await?;
-    Ok(accepted)
+    Ok(Metered { reply, quota })
 }
 
 /// What every run that somebody asks for must pass, whatever asked; then it waits for a worker.
 /// Refuses, in this order, with `INVALID_INPUT`, `MODEL_NOT_SUPPORTED`, `PROVIDER_NOT_CONFIGURED`,
-/// `TOO_MANY_ACTIVE_EXECUTIONS`.
-async fn admit(app: &App, tx: &mut dyn TenantTx, skill: &Skill, execution: &NewExecution) -> Result<()> {
+/// `TOO_MANY_ACTIVE_EXECUTIONS`, `QUOTA_EXCEEDED`.
+async fn admit(app: &App, tx: &mut dyn TenantTx, skill: &Skill, execution: &NewExecution) -> Result<Quota> {
     // Habits and reflexes bring what they have, which is often nothing.
     if matches!(execution.execution_type, ExecutionType::Manual | ExecutionType::Api) {
         checked_input(skill.input_schema.as_deref().unwrap_or_default(), &execution.input)?;
@@ -64,7 +66,9 @@ async fn admit(app: &App, tx: &mut dyn TenantTx, skill: &Skill, execution: &NewE
     if used >= limit {
         return Err(Error::LimitReached { code: Code::TooManyActiveExecutions, limit, used });
     }
-    tx.executions().insert(execution).await
+    let quota = usage::count(app, tx, Metric::ApiCalls).await?;
+    tx.executions().insert(execution).await?;
+    Ok(quota)
 }
 
 /// Refuses with `EXECUTION_NOT_FOUND`.

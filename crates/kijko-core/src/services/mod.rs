@@ -25,4 +25,5 @@ pub mod signing_keys;
 pub mod skills;
 pub mod team;
 pub(crate) mod tickets;
+pub(crate) mod usage;
 pub mod worker;

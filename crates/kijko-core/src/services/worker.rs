@@ -11,7 +11,7 @@ use crate::app::App;
 use crate::domain::jobs::Job;
 use crate::error::Result;
 use crate::ports::jobs::JobHandler;
-use crate::services::{idempotency, identity, login_attempts, mails, runs, tickets};
+use crate::services::{idempotency, identity, login_attempts, mails, runs, tickets, usage};
 
 /// Between two looks for runs that were lost.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
@@ -74,7 +74,8 @@ async fn tidy_regularly(app: &App) {
 async fn tidy(app: &App) -> Result<()> {
     idempotency::forget_old(app).await?;
     login_attempts::forget_old(app).await?;
-    tickets::purge(app).await
+    tickets::purge(app).await?;
+    usage::forget_old(app).await.map(drop)
 }
 
 struct Worker {

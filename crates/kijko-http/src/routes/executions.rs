@@ -2,7 +2,7 @@
 
 use axum::Json as Body;
 use axum::extract::State;
-use axum::http::{HeaderName, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode};
 use kijko_core::App;
 use kijko_core::domain::executions::{
     ExecuteRequest, Execution, ExecutionAccepted, ExecutionFilter, ExecutionStatus, ExecutionType, ExecutionWithSkill,
@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::skills::Success;
 use crate::extract::{Caller, Id, Once, OptionalJson, Query};
-use crate::problem::{ProblemBody, Reply};
+use crate::problem::{ProblemBody, Reply, accepted};
 
 #[derive(Deserialize, utoipa::IntoParams)]
 #[serde(rename_all = "camelCase")]
@@ -60,10 +60,9 @@ pub async fn execute(
     Id(id): Id<SkillId>,
     Once(key): Once,
     OptionalJson(request): OptionalJson<ExecuteRequest>,
-) -> Reply<(StatusCode, [(HeaderName, String); 1], Body<ExecutionAccepted>)> {
-    let accepted = executions::execute(&app, &ctx, id, request, key.as_ref()).await?;
-    let location = format!("/api/v1/executions/{}", accepted.execution_id);
-    Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], Body(accepted)))
+) -> Reply<(StatusCode, HeaderMap, Body<ExecutionAccepted>)> {
+    let metered = executions::execute(&app, &ctx, id, request, key.as_ref()).await?;
+    accepted(format!("/api/v1/executions/{}", metered.reply.execution_id), metered)
 }
 
 /// Your executions, newest first

@@ -33,6 +33,7 @@ mod skills;
 mod team;
 mod tickets;
 mod tx;
+mod usage;
 
 /// Tenant work and system work have a pool each, so that neither can starve or taint the other.
 pub(crate) struct PgStore {

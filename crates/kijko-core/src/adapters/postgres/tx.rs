@@ -32,6 +32,7 @@ use crate::ports::sessions::SessionRepo;
 use crate::ports::skills::SkillRepo;
 use crate::ports::team::{MemberRepo, TeamRepo};
 use crate::ports::tickets::TicketRepo;
+use crate::ports::usage::{OldUsageRepo, UsageRepo};
 use crate::ports::{SystemTask, SystemTx, TenantTx};
 
 /// Works as the tenant role for one user in one organisation; implements every tenant repository.
@@ -144,6 +145,10 @@ impl TenantTx for PgTenantTx {
         self
     }
 
+    fn usage(&mut self) -> &mut dyn UsageRepo {
+        self
+    }
+
     async fn announce(&mut self, event: &Event) -> Result<()> {
         super::events::notify(self.conn(), event).await
     }
@@ -196,6 +201,10 @@ impl SystemTx for PgSystemTx {
     }
 
     fn old_replies(&mut self) -> &mut dyn OldRepliesRepo {
+        self
+    }
+
+    fn old_usage(&mut self) -> &mut dyn OldUsageRepo {
         self
     }
 
