@@ -41,6 +41,11 @@ impl FixedClock {
         Arc::new(Self { at: Mutex::new(storable(chrono::Utc::now())), going_since })
     }
 
+    /// The moment that everything in this installation takes for now.
+    pub fn at(&self) -> Timestamp {
+        self.now()
+    }
+
     pub fn advance(&self, by: TimeDelta) {
         *self.lock() += by;
     }

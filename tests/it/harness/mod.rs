@@ -76,6 +76,7 @@ impl Installation {
     pub async fn with_provider(settings: &[(&str, &str)]) -> (Self, Provider) {
         let provider = Provider::start().await;
         let mut all = vec![("ANTHROPIC_API_KEY", API_KEY), ("ANTHROPIC_BASE_URL", provider.url())];
+        all.retain(|(name, _)| !settings.iter().any(|(other, _)| other == name));
         all.extend_from_slice(settings);
         (Self::with(&all).await, provider)
     }
@@ -111,6 +112,10 @@ impl Installation {
     /// For tests about jobs that are not run.
     pub fn leave_jobs(&mut self) {
         self.jobs_may_be_left = true;
+    }
+
+    pub fn now(&self) -> chrono::DateTime<chrono::Utc> {
+        self.clock.at()
     }
 
     pub fn advance(&self, seconds: i64) {

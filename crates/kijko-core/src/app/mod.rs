@@ -1,6 +1,5 @@
 //! The composition root: every port, wired once. The only dependency injection there is.
 
-use std::collections::HashMap;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
@@ -13,8 +12,6 @@ use crate::adapters::access_tokens::JwtAccessTokens;
 use crate::adapters::jobs::GraphileEngine;
 use crate::adapters::keycloak::Keycloak;
 use crate::adapters::mail::{LogMailer, SmtpMailer};
-use crate::adapters::models::anthropic::AnthropicProvider;
-use crate::adapters::models::offline::OfflineProvider;
 use crate::adapters::passwords::Argon2Passwords;
 use crate::adapters::postgres::PgStore;
 use crate::adapters::postgres::connect::Database;
@@ -24,14 +21,13 @@ use crate::adapters::rate_limits::{LocalLimits, RedisLimits};
 use crate::adapters::sealing::{self, MasterKey, Sealing};
 use crate::adapters::system::{SystemClock, SystemRandom};
 use crate::config::{AuthMode, Config, Environment, MailProvider};
-use crate::domain::models::{Catalogue, Provider};
 use crate::ports::Store;
 use crate::ports::clock::{Clock, Random};
 use crate::ports::events::Events;
 use crate::ports::identity::{AccessTokens, Passwords};
 use crate::ports::jobs::JobEngine;
 use crate::ports::mails::Mailer;
-use crate::ports::models::{ModelProvider, Models};
+use crate::ports::models::Models;
 use crate::ports::rate_limits::RateLimits;
 use crate::ports::realms::Realm;
 use crate::ports::secrets::Secrets;
@@ -39,6 +35,7 @@ use crate::services::api_keys::{self, KeyUses};
 use crate::services::identity::Identities;
 use crate::services::signing_keys::{self, Keyring, LastLook};
 
+mod models;
 pub mod operations;
 mod start_error;
 
@@ -110,7 +107,7 @@ impl App {
         let identities = Arc::new(Identities::new(config.identity.access_token_ttl));
         identities.clone().follow(events.subscribe());
         let app = Self(Arc::new(Ports {
-            models: models(&config)?,
+            models: models::connect(&config, &clock)?,
             limits: rate_limits(&config).await?,
             realm: realm(&config, &clock)?,
             store: Arc::new(store),
@@ -271,23 +268,4 @@ fn realm(config: &Config, clock: &Arc<dyn Clock>) -> Result<Option<Realm>, Start
             Ok(Some(Realm { verifier: keycloak.clone(), client: keycloak }))
         }
     }
-}
-
-/// The catalogue, and a provider for every key that is set; in `local` with none, the offline one.
-fn models(config: &Config) -> Result<Models, StartError> {
-    let text = match &config.models.catalogue {
-        Some(path) => std::fs::read_to_string(path).map_err(|e| StartError::file(path, e))?,
-        None => include_str!("../../models.toml").to_owned(),
-    };
-    let catalogue: Catalogue = toml::from_str(&text).map_err(StartError::Catalogue)?;
-    let mut providers: HashMap<Provider, Arc<dyn ModelProvider>> = HashMap::new();
-    if let Some(key) = &config.models.anthropic_api_key {
-        let provider = AnthropicProvider::new(&config.models, key.clone());
-        let provider = provider.map_err(|e| StartError::secret("ANTHROPIC_API_KEY", e))?;
-        providers.insert(Provider::Anthropic, Arc::new(provider));
-    }
-    if providers.is_empty() && config.environment == Environment::Local {
-        providers.insert(Provider::Offline, Arc::new(OfflineProvider));
-    }
-    Ok(Models::new(catalogue, providers))
 }

@@ -1,6 +1,7 @@
 //! What an administrator does to an installation that may not be able to start.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -10,6 +11,8 @@ use crate::adapters::postgres::connect::Database;
 use crate::adapters::sealing::MasterKey;
 use crate::adapters::system::{SystemClock, SystemRandom};
 use crate::config::{Config, Environment};
+use crate::domain::models::Provider;
+use crate::ports::clock::Clock;
 use crate::ports::{MigrationState, Store};
 
 /// Where the schema stands.
@@ -61,6 +64,8 @@ async fn with_database<T>(
     result
 }
 
+const PATIENCE_WITH_PROVIDERS: Duration = Duration::from_secs(10);
+
 /// One thing that was looked at.
 #[derive(Debug, Serialize)]
 pub struct Finding {
@@ -73,12 +78,13 @@ pub struct Finding {
 /// Looks at everything that an installation needs, and says in plain words what is wrong with it.
 pub async fn diagnose(config: &Config) -> Vec<Finding> {
     let random = SystemRandom;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let key = super::master_key(config, &random);
     let mut findings = vec![
         Finding::good("configuration", format!("valid, for the environment {}", config.environment.as_str())),
-        Finding::of("models", super::models(config).map(|_| model_summary(config))),
         Finding::of("encryption key", key.as_ref().map(|_| "usable".to_owned())),
     ];
+    findings.extend(diagnose_models(config, &clock).await);
     match Database::open(&config.database).await {
         Ok(database) => {
             findings.extend(diagnose_database(config, &database, key.ok()).await);
@@ -87,6 +93,33 @@ pub async fn diagnose(config: &Config) -> Vec<Finding> {
             }
         }
         Err(error) => findings.push(Finding::bad("database", error)),
+    }
+    findings
+}
+
+/// Asks every provider whether it takes our key.
+async fn diagnose_models(config: &Config, clock: &Arc<dyn Clock>) -> Vec<Finding> {
+    let models = match super::models::connect(config, clock) {
+        Ok(models) => models,
+        Err(problem) => return vec![Finding::bad("models", problem)],
+    };
+    let mut findings = Vec::new();
+    for (name, provider) in models.providers() {
+        let answer = tokio::time::timeout(PATIENCE_WITH_PROVIDERS, provider.check()).await;
+        findings.push(match (name, answer) {
+            (Provider::Offline, _) => {
+                Finding::good("models", "no provider key is set, so the offline provider answers")
+            }
+            (name, Ok(Ok(()))) => Finding::good("models", format!("{} is there and takes the key", name.as_str())),
+            (name, Ok(Err(error))) => Finding::bad("models", format!("{}: {}", name.as_str(), error.failure.message)),
+            (name, Err(_)) => Finding::bad("models", format!("{} does not answer", name.as_str())),
+        });
+    }
+    if findings.is_empty() {
+        findings.push(Finding::good(
+            "models",
+            "no provider key is set, so skills run with keys of their organisations only; set ANTHROPIC_API_KEY",
+        ));
     }
     findings
 }
@@ -140,13 +173,5 @@ impl Finding {
             Ok(message) => Self::good(subject, message),
             Err(problem) => Self::bad(subject, problem),
         }
-    }
-}
-
-fn model_summary(config: &Config) -> String {
-    match (&config.models.anthropic_api_key, config.environment) {
-        (Some(_), _) => "Anthropic is set up".into(),
-        (None, Environment::Local) => "no provider key is set, so the offline provider answers".into(),
-        (None, _) => "no provider key is set, so no skill can run; set ANTHROPIC_API_KEY".into(),
     }
 }

@@ -228,6 +228,14 @@ pub struct ModelConfig {
     pub catalogue: Option<PathBuf>,
     pub anthropic_api_key: Option<SecretString>,
     pub anthropic_base_url: String,
+    pub google_api_key: Option<SecretString>,
+    pub google_base_url: String,
+    /// May be absent for a server of one's own.
+    pub openai_api_key: Option<SecretString>,
+    /// Of OpenAI, or of anybody who speaks its API.
+    pub openai_base_url: Option<String>,
+    /// Azure's `api-version`.
+    pub openai_api_version: Option<String>,
     pub connect_timeout: Duration,
     /// The longest silence of a provider that is borne.
     pub inactivity_timeout: Duration,
@@ -331,6 +339,11 @@ impl Config {
                 catalogue: s.optional("MODEL_CATALOGUE").map(PathBuf::from),
                 anthropic_api_key: s.secret("ANTHROPIC_API_KEY"),
                 anthropic_base_url: s.url("ANTHROPIC_BASE_URL", "https://api.anthropic.com"),
+                google_api_key: s.secret("GOOGLE_API_KEY"),
+                google_base_url: s.url("GOOGLE_BASE_URL", "https://generativelanguage.googleapis.com"),
+                openai_api_key: s.secret("OPENAI_API_KEY"),
+                openai_base_url: s.optional_url("OPENAI_BASE_URL"),
+                openai_api_version: s.optional("OPENAI_API_VERSION"),
                 connect_timeout: s.seconds("MODEL_CONNECT_TIMEOUT_SECS", "10"),
                 inactivity_timeout: s.seconds("MODEL_INACTIVITY_TIMEOUT_SECS", "120"),
             },
@@ -435,6 +448,11 @@ impl Config {
         ] {
             s.refuse(duration > Duration::from_secs(366 * 86_400), name, "must be at most a year");
         }
+        s.refuse(
+            self.models.openai_api_version.is_some() && self.models.openai_base_url.is_none(),
+            "OPENAI_API_VERSION",
+            "needs OPENAI_BASE_URL, the address of the resource at Azure",
+        );
         s.refuse(self.runs.concurrency == 0, "JOB_CONCURRENCY", "must be at least 1");
         s.refuse(self.database.max_connections == 0, "DB_MAX_CONNECTIONS", "must be at least 1");
         s.refuse(self.runs.lease < Duration::from_secs(4), "EXECUTION_LEASE_SECS", "must be at least 4");

@@ -150,7 +150,16 @@ impl Source {
     /// An http(s) URL, without a slash at its end.
     pub(super) fn url(&mut self, name: &'static str, default: &str) -> String {
         let text = self.text(name, default);
-        let parsed = url::Url::parse(&text);
+        self.checked_url(name, &text)
+    }
+
+    pub(super) fn optional_url(&mut self, name: &'static str) -> Option<String> {
+        let text = self.optional(name)?;
+        Some(self.checked_url(name, &text))
+    }
+
+    fn checked_url(&mut self, name: &'static str, text: &str) -> String {
+        let parsed = url::Url::parse(text);
         self.refuse(
             !parsed.is_ok_and(|url| matches!(url.scheme(), "http" | "https")),
             name,

@@ -6,12 +6,19 @@ use serde::Deserialize;
 use crate::domain::money::Rates;
 use crate::domain::skills::DEFAULT_MODEL;
 
+/// Where OpenAI itself is.
+pub const OPENAI_URL: &str = "https://api.openai.com/v1";
+const OPENAI_PREFIX: &str = "openai/";
+
 /// Who answers a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Provider {
     Anthropic,
     Google,
+    /// OpenAI, or whoever speaks its API.
+    #[serde(rename = "openai")]
+    OpenAi,
     /// Answers on this machine; for trying Kijko without a key.
     #[serde(skip)]
     Offline,
@@ -22,9 +29,19 @@ impl Provider {
         match self {
             Provider::Anthropic => "anthropic",
             Provider::Google => "google",
+            Provider::OpenAi => "openai",
             Provider::Offline => "offline",
         }
     }
+}
+
+/// Where somebody speaks OpenAI's API.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// With the version in the path where there is one: `https://api.openai.com/v1`; of Azure only the origin.
+    pub base_url: String,
+    /// Azure's `api-version`; makes it Azure's way of naming a model in the path.
+    pub api_version: Option<String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -81,11 +98,27 @@ impl Catalogue {
         let provider = match model {
             _ if model.starts_with("claude") => Provider::Anthropic,
             _ if model.starts_with("gemini") => Provider::Google,
-            _ => return None,
+            _ => return self.of_openai(model.strip_prefix(OPENAI_PREFIX)?),
         };
-        // Unknown members of a known family are costed like the default model.
+        self.passed_through(provider, model)
+    }
+
+    /// Named by the provider's own id, which every model of a server of one's own is. The prefix keeps names such as
+    /// `gpt-4`, which parts of the front end offer, from going anywhere by accident.
+    fn of_openai(&self, model: &str) -> Option<ModelRoute> {
+        if model.is_empty() { None } else { self.passed_through(Provider::OpenAi, model) }
+    }
+
+    /// Unknown members of a known family are costed like the default model.
+    fn passed_through(&self, provider: Provider, model: &str) -> Option<ModelRoute> {
         let default = self.models.iter().find(|entry| entry.id == DEFAULT_MODEL)?;
-        Some(ModelRoute { provider, model: model.to_owned(), max_output_tokens: None, ..default.route() })
+        Some(ModelRoute {
+            provider,
+            model: model.to_owned(),
+            max_output_tokens: None,
+            exclusive_sampling: default.exclusive_sampling && provider == default.provider,
+            ..default.route()
+        })
     }
 }
 

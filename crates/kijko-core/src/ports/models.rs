@@ -50,6 +50,9 @@ pub trait ModelProvider: Send + Sync {
     /// Starts an attempt. The stream ends after the last event of a whole answer, and only then; everything else,
     /// a cut connection too, is an error. Dropping the stream drops the connection.
     async fn stream(&self, request: &ModelRequest) -> Result<ModelStream, ModelError>;
+
+    /// Whether the provider is there and takes the key; a call that costs nothing.
+    async fn check(&self) -> Result<(), ModelError>;
 }
 
 /// Where a call can go.
@@ -70,6 +73,13 @@ impl Models {
     /// With no provider but the offline one, that one answers for every model.
     pub fn new(catalogue: Catalogue, providers: HashMap<Provider, Arc<dyn ModelProvider>>) -> Self {
         Self { catalogue: Arc::new(catalogue), providers }
+    }
+
+    /// Those that are set up, in a stable order.
+    pub fn providers(&self) -> Vec<(Provider, Arc<dyn ModelProvider>)> {
+        let mut providers: Vec<_> = self.providers.iter().map(|(name, provider)| (*name, provider.clone())).collect();
+        providers.sort_by_key(|(name, _)| name.as_str());
+        providers
     }
 
     /// Where a call for this model goes. Refuses with `MODEL_NOT_SUPPORTED` and `PROVIDER_NOT_CONFIGURED`.

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::Call;
 use super::replies::{Part, Reply, Then};
+use super::{Call, State};
 
 /// The only key that the double accepts; distinctive, so that a test can search logs and answers for it.
 pub const API_KEY: &str = "sk-ant-double-7f3c1e9a5b2d4860";
@@ -157,13 +157,15 @@ fn stop(output_tokens: u64) -> [Part; 2] {
     [Part::Event("message_delta", report), Part::Event("message_stop", json!({ "type": "message_stop" }))]
 }
 
-/// What the real API would refuse by itself.
-pub(super) fn refusal(call: &Call) -> Option<Reply> {
-    if (call.method.as_str(), call.path.as_str()) != ("POST", "/v1/messages") {
-        return Some(Reply::error(404, "Not found"));
-    }
-    if call.header("x-api-key") != Some(API_KEY) {
+/// What the real API answers by itself: which models there are, and refusals.
+pub(super) fn own_answer(call: &Call, state: &State) -> Option<Reply> {
+    if !call.header("x-api-key").is_some_and(|key| state.accepts(key)) {
         return Some(Reply::error(401, "invalid x-api-key"));
+    }
+    match (call.method.as_str(), call.path.as_str()) {
+        ("GET", "/v1/models") => return Some(Reply::status(200, r#"{"data":[],"has_more":false}"#)),
+        ("POST", "/v1/messages") => {}
+        _ => return Some(Reply::error(404, "Not found")),
     }
     let required = [("anthropic-version", "2023-06-01"), ("content-type", "application/json")];
     let header = required.iter().find(|(name, value)| call.header(name) != Some(value)).map(|(name, _)| *name);

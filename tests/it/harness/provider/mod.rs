@@ -17,6 +17,8 @@ use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
 mod anthropic;
+pub mod google;
+pub mod openai;
 mod replies;
 mod server;
 
@@ -58,7 +60,10 @@ impl Call {
     }
 
     pub fn prompt(&self) -> &str {
-        self.body["messages"][0]["content"].as_str().unwrap_or_default()
+        let messages = self.body["messages"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let message = messages.iter().find(|message| message["role"] == "user");
+        let content = message.map_or(&self.body["contents"][0]["parts"][0]["text"], |message| &message["content"]);
+        content.as_str().unwrap_or_default()
     }
 
     pub fn left_at(&self) -> Option<Instant> {
@@ -69,18 +74,34 @@ impl Call {
     }
 }
 
-#[derive(Default)]
 struct State {
     calls: Vec<Call>,
+    keys: Vec<String>,
     by_prompt: Vec<(String, Reply)>,
     script: VecDeque<Reply>,
     always: Option<Reply>,
 }
 
+impl Default for State {
+    fn default() -> Self {
+        let keys = [API_KEY, google::KEY, openai::KEY].map(str::to_owned).to_vec();
+        Self { calls: Vec::new(), keys, by_prompt: Vec::new(), script: VecDeque::new(), always: None }
+    }
+}
+
 impl State {
+    fn accepts(&self, key: &str) -> bool {
+        self.keys.iter().any(|known| known == key)
+    }
+
     fn reply_to(&mut self, call: &Call) -> Reply {
-        if let Some(refusal) = anthropic::refusal(call) {
-            return refusal;
+        let own_answer = match call.path.split('/').nth(1) {
+            Some("v1beta") => google::own_answer(call, self),
+            Some("compatible" | "azure") => openai::own_answer(call, self),
+            _ => anthropic::own_answer(call, self),
+        };
+        if let Some(answer) = own_answer {
+            return answer;
         }
         if let Some(at) = self.by_prompt.iter().position(|(text, _)| call.prompt().contains(text)) {
             return self.by_prompt.remove(at).1;
@@ -124,7 +145,7 @@ impl Provider {
         Self { url, shared, _server: AbortOnDropHandle::new(server) }
     }
 
-    /// The base URL, for `ANTHROPIC_BASE_URL`.
+    /// The base URL, for `ANTHROPIC_BASE_URL` and `GOOGLE_BASE_URL`.
     pub fn url(&self) -> &str {
         &self.url
     }
@@ -133,6 +154,18 @@ impl Provider {
     pub async fn refused_url() -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port on this machine");
         format!("http://{}", listener.local_addr().expect("a bound address"))
+    }
+
+    /// One more key that is good from now on.
+    pub fn accept_key(&self, key: &str) -> &Self {
+        self.shared.state.send_modify(|state| state.keys.push(key.to_owned()));
+        self
+    }
+
+    /// The key is good for nothing any more.
+    pub fn revoke_key(&self, key: &str) -> &Self {
+        self.shared.state.send_modify(|state| state.keys.retain(|known| known != key));
+        self
     }
 
     /// Answers one call, after the replies that were scripted before.

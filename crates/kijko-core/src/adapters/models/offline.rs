@@ -39,6 +39,10 @@ impl ModelProvider for OfflineProvider {
         let end = Ok(ModelEvent::Usage { prompt_tokens: None, completion_tokens: Some(completion_tokens) });
         Ok(stream::iter([start]).chain(texts).chain(stream::iter([end])).boxed())
     }
+
+    async fn check(&self) -> Result<(), ModelError> {
+        Ok(())
+    }
 }
 
 fn answer(request: &ModelRequest, prompt_tokens: u64) -> String {
