@@ -33,3 +33,4 @@ mod schema;
 mod signing_keys;
 mod skills;
 mod team;
+mod test_runs;

@@ -161,6 +161,8 @@ fn good(app: &Installation, cast: &Cast, operation: &str) -> Option<(Person, Str
         "PUT /api/v1/skills/{id}" | "PATCH /api/v1/skills/{id}" => {
             (ada(), path(&cast.skill), json!({ "description": "changed" }))
         }
+        "POST /api/v1/skills/{id}/test" => (ada(), path(&cast.skill), json!({ "input": { "text": "x" } })),
+        "POST /api/v1/skills/test" => (ada(), path(""), json!({ "promptTemplate": "Summarise in one line" })),
         "POST /api/v1/skills/{id}/execute" => (ada(), path(&cast.skill), json!({ "input": { "text": "x" } })),
         _ => return None,
     })

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use kijko_core::domain::idempotency::IdempotencyKey;
 use kijko_core::domain::ids::{ApiKeyId, ExecutionId, InvitationId, MemberId, SkillId};
 use kijko_core::domain::sessions::Origin;
+use kijko_core::domain::test_runs::TestRunId;
 use kijko_core::services::identity::Identity;
 use kijko_core::{AuthReason, Code, Error, TenantContext};
 
@@ -97,6 +98,10 @@ impl Entity for SkillId {
 }
 
 impl Entity for ExecutionId {
+    const NOT_FOUND: Code = Code::ExecutionNotFound;
+}
+
+impl Entity for TestRunId {
     const NOT_FOUND: Code = Code::ExecutionNotFound;
 }
 

@@ -10,7 +10,8 @@ use utoipa_axum::routes;
 
 use crate::problem::Problem;
 use crate::routes::{
-    api_keys, auth, docs, executions, health, invitations, links, oauth, organizations, skills, team, well_known,
+    api_keys, auth, docs, executions, health, invitations, links, oauth, organizations, skills, team, test_runs,
+    well_known,
 };
 use crate::{middleware, openapi};
 
@@ -88,6 +89,9 @@ fn routes() -> OpenApiRouter<App> {
 
         .routes(routes!(skills::list, skills::create))                     // GET POST /api/v1/skills
         .routes(routes!(skills::get, skills::update, skills::patch, skills::delete)) // GET PUT PATCH DELETE /api/v1/skills/{id}
+        .routes(routes!(test_runs::draft))                                 // POST /api/v1/skills/test
+        .routes(routes!(test_runs::get))                                   // GET /api/v1/skills/test/{id}
+        .routes(routes!(test_runs::skill))                                 // POST /api/v1/skills/{id}/test
         .routes(routes!(executions::execute))                              // POST /api/v1/skills/{id}/execute
 
         .routes(routes!(executions::list))                                 // GET /api/v1/executions

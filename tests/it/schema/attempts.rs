@@ -46,7 +46,7 @@ const ACTORS: [Actor; 9] = [
 ];
 
 /// The state machine, called on the execution of each owner that is in the right state. (name, state, call)
-pub const CALLS: [(&str, &str, &str); 13] = [
+pub const CALLS: [(&str, &str, &str); 14] = [
     ("app.claim_execution", "pending", "app.claim_execution({id}, now(), now())"),
     ("app.renew_execution", "running", "app.renew_execution({id}, now() + interval '1 minute')"),
     (
@@ -62,6 +62,7 @@ pub const CALLS: [(&str, &str, &str); 13] = [
     ),
     ("app.record_usage", "cancelled", "app.record_usage({id}, 1, 1, 1, 1, 'p', 'm', 1::smallint)"),
     ("app.enqueue_execution", "pending", "app.enqueue_execution({id})"),
+    ("app.enqueue_transient_run", "pending", "app.enqueue_transient_run({test})"),
     // The id is that of a new mail, which nobody owns.
     ("app.enqueue_mail", "pending", "app.enqueue_mail({id}, '', now())"),
     ("app.enqueue_mail_job", "pending", "app.enqueue_mail_job({id})"),
@@ -263,7 +264,9 @@ impl Attempts {
         let mut cells = Vec::new();
         for owner in &OWNERS {
             let id = format!("md5('skill_executions {} {state}')::uuid", owner.name);
-            let statement = format!("SELECT {}", call.replace("{id}", &id).replace("{user}", owner.user));
+            let test = format!("md5('skill_transient_runs {} {state}')::uuid", owner.name);
+            let statement =
+                format!("SELECT {}", call.replace("{id}", &id).replace("{test}", &test).replace("{user}", owner.user));
             let outcome = match self.run(actor, &statement, &looked_at).await {
                 Err(refusal) => refusal,
                 Ok(effect) => {

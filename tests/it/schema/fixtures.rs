@@ -43,7 +43,7 @@ pub enum Whose {
     Session,
     /// It says which organisation, and everybody there shares it.
     Shared,
-    /// It names an execution in its payload.
+    /// It names an execution, or a test, in its payload.
     Execution,
     /// It is the installation's.
     Nobody,
@@ -70,7 +70,7 @@ const DAY: &str = "'2026-01-01'::date + length('{row}')";
 const USER: (&str, &str) = ("user_id", "'{user}'");
 
 /// One entry per table, of ours and of the job engine.
-pub const TABLES: [Table; 25] = [
+pub const TABLES: [Table; 26] = [
     Table {
         name: "organizations",
         key: "id",
@@ -298,6 +298,14 @@ pub const TABLES: [Table; 25] = [
         change: "output = 'changed'",
     },
     Table {
+        name: "skill_transient_runs",
+        key: "id",
+        whose: Whose::Columns,
+        rows: &["pending", "completed"],
+        row: &[ORGANIZATION, ("id", "{id}"), USER, ("payload", "'{}'"), MADE, LATER],
+        change: "expires_at = now()",
+    },
+    Table {
         name: "usage_counters",
         key: "(organization_id, metric, period)",
         whose: Whose::Shared,
@@ -388,8 +396,11 @@ impl Table {
             ),
             Whose::Session => format!("(SELECT {} FROM user_sessions s WHERE s.id = t.session_id)", owner("s")),
             Whose::Execution => format!(
-                "coalesce((SELECT {} FROM skill_executions e WHERE e.id::text = t.payload ->> 'executionId'), 'all')",
-                owner("e")
+                "coalesce((SELECT {} FROM skill_executions e WHERE e.id::text = t.payload ->> 'executionId'),
+                          (SELECT {} FROM skill_transient_runs r WHERE 'test-' || r.id = t.payload ->> 'testRunId'),
+                          'all')",
+                owner("e"),
+                owner("r")
             ),
             Whose::Nobody => "'all'".to_owned(),
         };
@@ -460,10 +471,13 @@ pub async fn seed(superuser: &mut PgConnection) {
         sql.push(format!(
             "UPDATE skill_executions SET status = 'running', started_at = now(), lease_expires_at = now() WHERE id = {};
              UPDATE skill_executions SET status = 'completed', completed_at = now() WHERE id = {};
-             UPDATE skill_executions SET status = 'cancelled', completed_at = now() WHERE id = {}",
+             UPDATE skill_executions SET status = 'cancelled', completed_at = now() WHERE id = {};
+             UPDATE skill_transient_runs SET status = 'completed', result = '{{}}', payload = NULL
+              WHERE id = md5('skill_transient_runs {} completed')::uuid",
             id("running"),
             id("completed"),
-            id("cancelled")
+            id("cancelled"),
+            owner.name
         ));
         sql.push(context(owner) + &format!("SELECT app.enqueue_execution({})", id("pending")));
     }

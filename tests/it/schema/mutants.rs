@@ -118,6 +118,7 @@ fn weaken_policy(table: &str, name: &str, sides: &[(&str, &str)], found: &mut Ve
         "organization_members_tenant_select"
         | "organization_members_owner_select"
         | "user_sessions_tenant_select"
+        | "skill_transient_runs_tenant_select"
         | "usage_counters_tenant_select"
         | "usage_counters_owner_select" => {
             let change = Err("the other roles see these rows already, by policies of their own");

@@ -6,7 +6,7 @@ use super::{OURS, catalogue, nothing, superuser, texts};
 use crate::harness::cluster;
 
 /// Every function of the schema `app`, and who may call it besides the owner.
-const FUNCTIONS: [(&str, &str); 18] = [
+const FUNCTIONS: [(&str, &str); 20] = [
     ("app.acts_as", ""),
     ("app.change_member", "kijko_tenant"),
     ("app.claim_execution", "kijko_tenant"),
@@ -20,11 +20,13 @@ const FUNCTIONS: [(&str, &str); 18] = [
     ("app.enqueue_execution", "kijko_tenant"),
     ("app.enqueue_mail", "kijko_tenant"),
     ("app.enqueue_mail_job", "kijko_system"),
+    ("app.enqueue_transient_run", "kijko_tenant"),
     ("app.execution_job_key", "kijko_system"),
     ("app.record_usage", "kijko_tenant"),
     ("app.refuse_change", ""),
     ("app.renew_execution", "kijko_tenant"),
     ("app.transfer_ownership", "kijko_tenant"),
+    ("app.transient_run_job_key", "kijko_system"),
 ];
 
 #[tokio::test]
@@ -189,6 +191,7 @@ async fn a_type_made_by_a_tenant_never_runs_code_as_the_owner() {
         ),
         format!("app.record_usage({execution}, 1, 1, 1, 1, 'p', 'm', 1::smallint)"),
         format!("app.enqueue_execution({execution})"),
+        "app.enqueue_transient_run(md5('skill_transient_runs own pending')::pg_catalog.uuid)".to_owned(),
         "app.count_usage('api_calls', '2026-01-01', 1, 1)".to_owned(),
         format!("app.enqueue_mail({execution}, '', now())"),
         "app.change_member(app.current_user_id(), 'viewer', 'active')".to_owned(),

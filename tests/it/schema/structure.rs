@@ -10,7 +10,7 @@ const PLAIN_KEYS: [(&str, &str); 3] = [
 ];
 
 /// Indexes of tenant tables that do not begin with the organisation.
-const OTHER_INDEXES: [(&str, &str); 9] = [
+const OTHER_INDEXES: [(&str, &str); 11] = [
     ("organization_members_user_id_idx", "signing in asks for the organisations of a person"),
     ("login_history_pkey", "an attempt at an address without an account has no organisation"),
     ("team_invitations_token_hash_key", "a link names its invitation before an organisation is known"),
@@ -20,6 +20,8 @@ const OTHER_INDEXES: [(&str, &str); 9] = [
     ("user_sessions_user_id_idx", "a new password ends the sessions of a person in all organisations"),
     ("mail_outbox_pkey", "the job that sends a mail looks at all organisations; tenants never look"),
     ("skill_executions_sweep_idx", "the sweep looks at all organisations at once"),
+    ("skill_transient_runs_sweep_idx", "the sweep looks at all organisations at once"),
+    ("skill_transient_runs_expires_at_idx", "what expired goes, of all organisations at once"),
 ];
 
 /// The columns of a key or an index, in order, as names.

@@ -27,7 +27,7 @@ enum Erasure {
 }
 
 /// What the archive of a person and the erasure of a person do with each table. (exported, on erasure, why)
-const PERSONAL_DATA: [(&str, bool, Erasure, &str); 18] = [
+const PERSONAL_DATA: [(&str, bool, Erasure, &str); 19] = [
     ("organizations", false, Erasure::Retain, "names no person; goes with its last member, as the contract says"),
     ("users", true, Erasure::Erase, "the profile, exported without the password hash"),
     ("organization_members", true, Erasure::Erase, "one's own memberships"),
@@ -60,6 +60,7 @@ const PERSONAL_DATA: [(&str, bool, Erasure, &str); 18] = [
     ("login_history", true, Erasure::Erase, "where one signed in from, with the browser's name"),
     ("skills", true, Erasure::Erase, "one's own writing"),
     ("skill_executions", true, Erasure::Erase, "one's own input and output"),
+    ("skill_transient_runs", true, Erasure::Erase, "one's own tests of the last hour"),
     ("usage_counters", false, Erasure::Retain, "sums of an organisation, which name no person"),
 ];
 

@@ -185,7 +185,6 @@ impl ExecuteRequest {
         default_type: ExecutionType,
         now: Timestamp,
     ) -> Result<NewExecution> {
-        let input = Value::Object(self.input);
         let mut check = Check::default();
         if let Some(sent) = &self.skill_id {
             check.that(sent.parse() == Ok(skill_id), "skillId", "format", || {
@@ -196,17 +195,24 @@ impl ExecuteRequest {
         check.that(matches!(kind, ExecutionType::Manual | ExecutionType::Api), "executionType", "format", || {
             "executionType must be manual or api".into()
         });
-        check.that(depth(&input) <= MAX_INPUT_DEPTH, "input", "range", || {
-            format!("input must not be nested deeper than {MAX_INPUT_DEPTH} levels")
-        });
-        check.that(input.to_string().len() <= MAX_INPUT_BYTES, "input", "length", || {
-            format!("input must have at most {MAX_INPUT_BYTES} bytes")
-        });
-        check.that(!contains_nul(&input), "input", "format", || "input must not contain the character U+0000".into());
+        let input = check_input(&mut check, self.input);
         check.done()?;
-        let Value::Object(input) = input else { unreachable!("made of an object above") };
         Ok(NewExecution { id, skill_id, execution_type: kind, input, executed_at: now })
     }
+}
+
+/// The bounds of every input, whatever it is for.
+pub(crate) fn check_input(check: &mut Check, input: Map<String, Value>) -> Map<String, Value> {
+    let input = Value::Object(input);
+    check.that(depth(&input) <= MAX_INPUT_DEPTH, "input", "range", || {
+        format!("input must not be nested deeper than {MAX_INPUT_DEPTH} levels")
+    });
+    check.that(input.to_string().len() <= MAX_INPUT_BYTES, "input", "length", || {
+        format!("input must have at most {MAX_INPUT_BYTES} bytes")
+    });
+    check.that(!contains_nul(&input), "input", "format", || "input must not contain the character U+0000".into());
+    let Value::Object(input) = input else { unreachable!("made of an object above") };
+    input
 }
 
 fn depth(value: &Value) -> usize {

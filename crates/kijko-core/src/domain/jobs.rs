@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::domain::ids::{ExecutionId, MailId, OrganizationId, UserId};
+use crate::domain::test_runs::TestRunId;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", rename_all_fields = "camelCase")]
@@ -10,6 +11,8 @@ pub enum Job {
     /// Run a pending execution. Organisation and user are stamped by the database, from the context of the
     /// transaction that enqueued it.
     RunExecution { organization_id: OrganizationId, user_id: UserId, execution_id: ExecutionId },
+    /// Run a test; the same.
+    RunTest { organization_id: OrganizationId, user_id: UserId, test_run_id: TestRunId },
     /// Send a mail that is in the outbox.
     SendMail { mail_id: MailId },
 }

@@ -27,6 +27,7 @@ pub mod sessions;
 pub mod skills;
 pub mod team;
 pub mod templates;
+pub mod test_runs;
 pub mod tickets;
 pub mod time;
 pub mod usage;

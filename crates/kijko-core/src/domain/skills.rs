@@ -71,7 +71,7 @@ impl Parameters {
         Self { temperature: Some(1.into()), max_tokens: Some(4096), ..Self::default() }
     }
 
-    fn check(&self, check: &mut Check) {
+    pub(crate) fn check(&self, check: &mut Check) {
         if let Some(temperature) = self.temperature.as_ref().and_then(Number::as_f64) {
             check.range("parameters.temperature", temperature, 0.0, 1.0);
         }

@@ -17,7 +17,7 @@ pub trait ExecutionRepo: Send {
 
     async fn list(&mut self, filter: &ExecutionFilter, page: Page) -> Result<Listed<ExecutionWithSkill>>;
 
-    /// Waiting and running runs of the user; later callers wait until this transaction ends.
+    /// Waiting and running runs of the user, tests too; later callers wait until this transaction ends.
     async fn count_active(&mut self) -> Result<i64>;
 
     /// The waiting and running runs of one skill; nobody adds one until this transaction ends.

@@ -30,6 +30,7 @@ pub mod secrets;
 pub mod sessions;
 pub mod skills;
 pub mod team;
+pub mod test_runs;
 pub mod tickets;
 pub mod usage;
 
@@ -63,6 +64,7 @@ pub trait TenantTx: Send {
     fn members(&mut self) -> &mut dyn team::MemberRepo;
     fn skills(&mut self) -> &mut dyn skills::SkillRepo;
     fn team(&mut self) -> &mut dyn team::TeamRepo;
+    fn test_runs(&mut self) -> &mut dyn test_runs::TestRunRepo;
     fn usage(&mut self) -> &mut dyn usage::UsageRepo;
 
     /// Tells every process, when this transaction commits.
@@ -91,6 +93,7 @@ pub trait SystemTx: Send {
     fn realm_users(&mut self) -> &mut dyn realms::RealmUserRepo;
     fn sessions(&mut self) -> &mut dyn sessions::SessionRepo;
     fn signing_keys(&mut self) -> &mut dyn identity::SigningKeyRepo;
+    fn test_runs(&mut self) -> &mut dyn test_runs::ActiveTestRunRepo;
     fn tickets(&mut self) -> &mut dyn tickets::TicketRepo;
 
     /// Tells every process, when this transaction commits.
@@ -114,6 +117,7 @@ pub enum SystemTask {
     LoadSigningKeys,
     RotateSigningKeys,
     SweepExecutions,
+    SweepTests,
     ManageApiKeys,
     Administer,
     RecordKeyUse,

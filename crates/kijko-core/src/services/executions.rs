@@ -19,7 +19,7 @@ use crate::error::{Code, Error, Result};
 use crate::ports::TenantTx;
 use crate::ports::executions::Transition;
 use crate::services::idempotency::Once;
-use crate::services::{models, usage};
+use crate::services::{admission, models, usage};
 
 /// Writes a pending run and the job that carries it, together. The model is never called here.
 /// Refuses, in this order, with `VALIDATION_ERROR`, `SKILL_NOT_FOUND`, `SKILL_INACTIVE`, `INVALID_INPUT`,
@@ -62,11 +62,7 @@ async fn admit(app: &App, tx: &mut dyn TenantTx, skill: &Skill, execution: &NewE
         checked_input(skill.input_schema.as_deref().unwrap_or_default(), &execution.input)?;
     }
     models::targets(app, &skill.model)?;
-    let (used, limit) = (tx.executions().count_active().await?, app.config.runs.max_active);
-    if used >= limit {
-        return Err(Error::LimitReached { code: Code::TooManyActiveExecutions, limit, used });
-    }
-    let quota = usage::count(app, tx, Metric::ApiCalls).await?;
+    let quota = admission::admit(app, tx).await?;
     tx.executions().insert(execution).await?;
     Ok(quota)
 }

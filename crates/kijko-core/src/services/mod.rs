@@ -2,6 +2,7 @@
 //! decide, write, announce, commit. Nothing from outside is awaited while a transaction is open.
 
 pub mod administration;
+pub(crate) mod admission;
 pub mod api_keys;
 pub(crate) mod audit;
 pub(crate) mod calls;
@@ -24,6 +25,7 @@ pub mod sessions;
 pub mod signing_keys;
 pub mod skills;
 pub mod team;
+pub mod test_runs;
 pub(crate) mod tickets;
 pub(crate) mod usage;
 pub mod worker;

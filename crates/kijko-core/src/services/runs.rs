@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use tokio::sync::broadcast;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -37,7 +38,9 @@ pub(crate) async fn run(app: &App, ctx: &TenantContext, id: ExecutionId, abandon
         outcome = call.make(abandon) => Some(outcome),
         () = ended_elsewhere(app, ctx, id, heard) => None,
     };
-    finish(app, ctx, id, outcome, call.cost()).await
+    let call = call.cost();
+    persist(&id, || Box::pin(write_end(app, ctx, id, outcome.clone(), &call))).await;
+    Ok(())
 }
 
 /// pending → running, or → failed if it cannot run at all. None when there is nothing to run.
@@ -76,7 +79,7 @@ fn prepare<'a>(app: &'a App, skill: Option<Skill>, execution: &Execution) -> Res
     Ok(Call::new(app, Question { system: None, prompt, parameters: skill.parameters }, targets))
 }
 
-fn lease(app: &App, now: Timestamp) -> Timestamp {
+pub(super) fn lease(app: &App, now: Timestamp) -> Timestamp {
     now + app.config.runs.lease
 }
 
@@ -113,17 +116,14 @@ async fn renew(app: &App, ctx: &TenantContext, id: ExecutionId) -> Result<bool> 
     Ok(running)
 }
 
-/// Writes the end. What was paid for is not given up because the database is away for a moment.
-async fn finish(
-    app: &App,
-    ctx: &TenantContext,
-    id: ExecutionId,
-    outcome: Option<Outcome>,
-    call: ModelCall,
-) -> Result<()> {
+/// Writes an end. What was paid for is not given up because the database is away for a moment.
+pub(super) async fn persist<'a>(
+    id: &(dyn std::fmt::Display + Sync),
+    write_end: impl Fn() -> BoxFuture<'a, Result<()>> + Send + Sync,
+) {
     let deadline = Instant::now() + PATIENCE_FOR_RESULTS;
     loop {
-        match write_end(app, ctx, id, outcome.clone(), &call).await {
+        match write_end().await {
             Err(error) if error.is_retryable() && Instant::now() < deadline => {
                 tracing::warn!(error = error.internal_text(), "the end of a run could not be written; trying again");
                 tokio::time::sleep(Duration::from_secs(1)).await;
@@ -131,9 +131,9 @@ async fn finish(
             Err(error) => {
                 // The job must not be tried again: the lease will lapse, and the run ends as lost.
                 tracing::error!(error = error.internal_text(), execution_id = %id, "the end of a run is lost");
-                return Ok(());
+                return;
             }
-            Ok(()) => return Ok(()),
+            Ok(()) => return,
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::app::App;
 use crate::domain::jobs::Job;
 use crate::error::Result;
 use crate::ports::jobs::JobHandler;
-use crate::services::{idempotency, identity, login_attempts, mails, runs, tickets, usage};
+use crate::services::{idempotency, identity, login_attempts, mails, runs, test_runs, tickets, usage};
 
 /// Between two looks for runs that were lost.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
@@ -39,7 +39,7 @@ pub async fn run(app: &App, stop: CancellationToken) -> Result<()> {
 
 /// Runs what is ready and returns; for tests and for emptying a queue by hand.
 pub async fn run_ready(app: &App) -> Result<()> {
-    runs::sweep(app, true).await?;
+    sweep(app, true).await?;
     tidy(app).await?;
     app.jobs.run_ready(Arc::new(Worker { app: app.clone(), abandon: CancellationToken::new() })).await
 }
@@ -49,7 +49,7 @@ async fn sweep_regularly(app: &App) {
     let mut judge_from = Instant::now();
     loop {
         interval.tick().await;
-        match runs::sweep(app, Instant::now() >= judge_from).await {
+        match sweep(app, Instant::now() >= judge_from).await {
             Ok(0) => {}
             Ok(touched) => tracing::info!(touched, "runs without a worker were ended or enqueued again"),
             Err(error) => {
@@ -59,6 +59,11 @@ async fn sweep_regularly(app: &App) {
             }
         }
     }
+}
+
+/// Runs and tests that nobody carries.
+async fn sweep(app: &App, judge: bool) -> Result<usize> {
+    Ok(runs::sweep(app, judge).await? + test_runs::sweep(app, judge).await?)
 }
 
 async fn tidy_regularly(app: &App) {
@@ -75,6 +80,7 @@ async fn tidy(app: &App) -> Result<()> {
     idempotency::forget_old(app).await?;
     login_attempts::forget_old(app).await?;
     tickets::purge(app).await?;
+    test_runs::forget_old(app).await?;
     usage::forget_old(app).await.map(drop)
 }
 
@@ -96,6 +102,10 @@ impl JobHandler for Worker {
             Job::RunExecution { organization_id, user_id, execution_id } => {
                 let ctx = identity::for_job(organization_id, user_id);
                 runs::run(&self.app, &ctx, execution_id, &self.abandon).await
+            }
+            Job::RunTest { organization_id, user_id, test_run_id } => {
+                let ctx = identity::for_job(organization_id, user_id);
+                test_runs::run(&self.app, &ctx, test_run_id, &self.abandon).await
             }
             Job::SendMail { mail_id } => mails::send(&self.app, mail_id).await,
         }

@@ -11,4 +11,5 @@ pub mod oauth;
 pub mod organizations;
 pub mod skills;
 pub mod team;
+pub mod test_runs;
 pub mod well_known;

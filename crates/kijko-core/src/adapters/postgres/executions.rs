@@ -215,7 +215,8 @@ impl ExecutionRepo for PgTenantTx {
     async fn count_active(&mut self) -> Result<i64> {
         self.hold_back_others().await?;
         sqlx::query_scalar!(
-            r#"SELECT count(*) AS "count!" FROM skill_executions WHERE status IN ('pending', 'running')"#
+            r#"SELECT (SELECT count(*) FROM skill_executions WHERE status IN ('pending', 'running'))
+                    + (SELECT count(*) FROM skill_transient_runs WHERE status IN ('pending', 'running')) AS "count!""#
         )
         .fetch_one(self.conn())
         .await

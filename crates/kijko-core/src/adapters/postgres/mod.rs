@@ -31,6 +31,7 @@ mod sessions;
 mod signing_keys;
 mod skills;
 mod team;
+mod test_runs;
 mod tickets;
 mod tx;
 mod usage;

@@ -31,6 +31,7 @@ use crate::ports::realms::{RealmSessionRepo, RealmUserRepo};
 use crate::ports::sessions::SessionRepo;
 use crate::ports::skills::SkillRepo;
 use crate::ports::team::{MemberRepo, TeamRepo};
+use crate::ports::test_runs::{ActiveTestRunRepo, TestRunRepo};
 use crate::ports::tickets::TicketRepo;
 use crate::ports::usage::{OldUsageRepo, UsageRepo};
 use crate::ports::{SystemTask, SystemTx, TenantTx};
@@ -145,6 +146,10 @@ impl TenantTx for PgTenantTx {
         self
     }
 
+    fn test_runs(&mut self) -> &mut dyn TestRunRepo {
+        self
+    }
+
     fn usage(&mut self) -> &mut dyn UsageRepo {
         self
     }
@@ -225,6 +230,10 @@ impl SystemTx for PgSystemTx {
     }
 
     fn signing_keys(&mut self) -> &mut dyn SigningKeyRepo {
+        self
+    }
+
+    fn test_runs(&mut self) -> &mut dyn ActiveTestRunRepo {
         self
     }
 

@@ -1,0 +1,185 @@
+//! Tests of skills.
+
+use async_trait::async_trait;
+use sqlx::types::{Json, Uuid};
+
+use super::errors::translate;
+use super::tx::{PgSystemTx, PgTenantTx};
+use crate::domain::executions::{Ending, ExecutionStatus};
+use crate::domain::test_runs::{KEPT, NewTestRun, TestQuestion, TestResult, TestRun, TestRunId};
+use crate::domain::time::Timestamp;
+use crate::error::{Error, Result};
+use crate::ports::executions::Transition;
+use crate::ports::test_runs::{ActiveTestRun, ActiveTestRunRepo, TestRunRepo};
+
+impl PgTenantTx {
+    async fn end_test(
+        &mut self,
+        id: TestRunId,
+        from: &[ExecutionStatus],
+        lapsed_before: Option<Timestamp>,
+        ending: &Ending,
+        now: Timestamp,
+    ) -> Result<bool> {
+        let from: Vec<String> = from.iter().map(|status| status.as_str().to_owned()).collect();
+        // Locked before it is looked at, so that nobody ends it in between.
+        let row = sqlx::query!(
+            "SELECT started_at FROM skill_transient_runs
+              WHERE id = $1 AND status = ANY ($2) AND ($3::timestamptz IS NULL OR lease_expires_at < $3) FOR UPDATE",
+            id.0,
+            &from,
+            lapsed_before,
+        )
+        .fetch_optional(self.conn())
+        .await
+        .map_err(translate)?;
+        let Some(row) = row else { return Ok(false) };
+        let usage = ending.call.as_ref().and_then(|call| call.usage).map(|(usage, _)| usage);
+        let result = TestResult::new(&ending.outcome, usage, row.started_at.map(|started| now - started));
+        sqlx::query!(
+            "UPDATE skill_transient_runs
+                SET status = $2, result = $3, payload = NULL, lease_expires_at = NULL, expires_at = $4 WHERE id = $1",
+            id.0,
+            ending.outcome.status().as_str(),
+            Json(&result) as _,
+            now + KEPT,
+        )
+        .execute(self.conn())
+        .await
+        .map_err(translate)?;
+        Ok(true)
+    }
+}
+
+#[async_trait]
+impl TestRunRepo for PgTenantTx {
+    async fn find(&mut self, id: TestRunId, now: Timestamp) -> Result<Option<TestRun>> {
+        let row = sqlx::query!(
+            r#"SELECT status, result AS "result: Json<TestResult>" FROM skill_transient_runs
+                WHERE id = $1 AND (expires_at > $2 OR status IN ('pending', 'running'))"#,
+            id.0,
+            now,
+        )
+        .fetch_optional(self.conn())
+        .await
+        .map_err(translate)?;
+        let test = row.map(|row| {
+            let unknown = |what: String| Error::internal("reading a test", what);
+            let status = ExecutionStatus::parse(&row.status).ok_or_else(|| unknown(row.status))?;
+            Ok(TestRun { execution_id: id, status, result: row.result.map(|Json(result)| result).unwrap_or_default() })
+        });
+        test.transpose()
+    }
+
+    async fn question(&mut self, id: TestRunId) -> Result<Option<TestQuestion>> {
+        let row = sqlx::query_scalar!(
+            r#"SELECT payload AS "payload!: Json<TestQuestion>" FROM skill_transient_runs
+                WHERE id = $1 AND status = 'pending'"#,
+            id.0,
+        )
+        .fetch_optional(self.conn())
+        .await
+        .map_err(translate)?;
+        Ok(row.map(|Json(question)| question))
+    }
+
+    async fn insert(&mut self, test: &NewTestRun) -> Result<()> {
+        sqlx::query!(
+            "INSERT INTO skill_transient_runs (id, payload, created_at, expires_at) VALUES ($1, $2, $3, $4)",
+            test.id.0,
+            Json(&test.question) as _,
+            test.created_at,
+            test.created_at + KEPT,
+        )
+        .execute(self.conn())
+        .await
+        .map_err(translate)?;
+        TestRunRepo::enqueue(self, test.id).await
+    }
+
+    async fn enqueue(&mut self, id: TestRunId) -> Result<()> {
+        sqlx::query!("SELECT app.enqueue_transient_run($1)", id.0).execute(self.conn()).await.map_err(translate)?;
+        Ok(())
+    }
+
+    async fn change(&mut self, id: TestRunId, transition: &Transition, now: Timestamp) -> Result<bool> {
+        let done = match transition {
+            Transition::Claim { lease_expires_at } => {
+                sqlx::query!(
+                    "UPDATE skill_transient_runs SET status = 'running', started_at = $2, lease_expires_at = $3
+                      WHERE id = $1 AND status = 'pending'",
+                    id.0,
+                    now,
+                    *lease_expires_at,
+                )
+                .execute(self.conn())
+                .await
+            }
+            Transition::Renew { lease_expires_at } => {
+                sqlx::query!(
+                    "UPDATE skill_transient_runs SET lease_expires_at = $2 WHERE id = $1 AND status = 'running'",
+                    id.0,
+                    *lease_expires_at,
+                )
+                .execute(self.conn())
+                .await
+            }
+            Transition::End { from, ending } => return self.end_test(id, from, None, ending, now).await,
+            Transition::EndLapsed { ending } => {
+                return self.end_test(id, &[ExecutionStatus::Running], Some(now), ending, now).await;
+            }
+            // What a lost test had cost is in no statistics.
+            Transition::RecordUsage { .. } => return Ok(false),
+        };
+        Ok(done.map_err(translate)?.rows_affected() == 1)
+    }
+}
+
+fn active((organization, user, id): (Uuid, Uuid, Uuid)) -> ActiveTestRun {
+    ActiveTestRun { organization_id: organization.into(), user_id: user.into(), id: TestRunId(id) }
+}
+
+#[async_trait]
+impl ActiveTestRunRepo for PgSystemTx {
+    async fn lapsed(&mut self, now: Timestamp, limit: i64) -> Result<Vec<ActiveTestRun>> {
+        let rows = sqlx::query!(
+            "SELECT organization_id, user_id, id FROM skill_transient_runs
+              WHERE status = 'running' AND lease_expires_at < $1 ORDER BY lease_expires_at LIMIT $2",
+            now,
+            limit,
+        )
+        .fetch_all(self.conn())
+        .await
+        .map_err(translate)?;
+        Ok(rows.into_iter().map(|row| active((row.organization_id, row.user_id, row.id))).collect())
+    }
+
+    async fn stranded(&mut self, before: Timestamp, limit: i64) -> Result<Vec<ActiveTestRun>> {
+        // Not a checked query: the engine's tables are made by its own migrations, in its own schema.
+        let rows: Vec<(Uuid, Uuid, Uuid)> = sqlx::query_as(
+            "SELECT t.organization_id, t.user_id, t.id FROM skill_transient_runs t
+              WHERE t.status = 'pending' AND t.created_at < $1
+                AND NOT EXISTS (SELECT FROM graphile_worker._private_jobs j
+                                 WHERE j.key = app.transient_run_job_key(t.organization_id, t.id)
+                                   AND j.attempts < j.max_attempts)
+              ORDER BY t.created_at LIMIT $2",
+        )
+        .bind(before)
+        .bind(limit)
+        .fetch_all(self.conn())
+        .await
+        .map_err(translate)?;
+        Ok(rows.into_iter().map(active).collect())
+    }
+
+    async fn delete_expired(&mut self, now: Timestamp) -> Result<u64> {
+        let done = sqlx::query!(
+            "DELETE FROM skill_transient_runs WHERE expires_at <= $1 AND status IN ('completed', 'failed')",
+            now,
+        )
+        .execute(self.conn())
+        .await
+        .map_err(translate)?;
+        Ok(done.rows_affected())
+    }
+}
