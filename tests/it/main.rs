@@ -27,6 +27,7 @@ mod links;
 mod mail;
 mod mass_assignment;
 mod openapi;
+mod pieces;
 mod processes;
 mod runs;
 mod schema;

@@ -9,6 +9,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use bytes::Bytes;
 use kijko_core::domain::idempotency::IdempotencyKey;
 use kijko_core::domain::ids::{ApiKeyId, ExecutionId, InvitationId, MemberId, SkillId};
+use kijko_core::domain::reading::{self, Unreadable};
 use kijko_core::domain::sessions::Origin;
 use kijko_core::domain::test_runs::TestRunId;
 use kijko_core::services::identity::Identity;
@@ -204,28 +205,10 @@ impl<R: axum::response::IntoResponse> RejectionStatus for R {
 }
 
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
-    let invalid = |detail: String| Problem::new(StatusCode::BAD_REQUEST, Code::InvalidJson, detail);
-    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    let parsed = serde_path_to_error::deserialize(&mut deserializer);
-    match parsed {
-        // The parser calls a number where a word is expected bad syntax, too.
-        Err(error) if !error.inner().is_data() && serde_json::from_slice::<serde_json::Value>(bytes).is_err() => {
-            let at = (error.inner().line(), error.inner().column());
-            Err(invalid(format!("The body is not valid JSON: see line {}, column {}", at.0, at.1)))
-        }
-        // A struct could be read from an array too; the contract knows objects only.
-        _ if !bytes.trim_ascii_start().starts_with(b"{") => {
-            Err(Error::invalid("body", "type", "The body must be a JSON object").into())
-        }
-        Err(error) => {
-            let path = error.path().to_string();
-            Err(mistake(&path, &error.into_inner().to_string()).into())
-        }
-        Ok(value) => {
-            deserializer.end().map_err(|_| invalid("The body has something after its JSON object".into()))?;
-            Ok(value)
-        }
-    }
+    reading::object(bytes).map_err(|unreadable| match unreadable {
+        Unreadable::Syntax(detail) => Problem::new(StatusCode::BAD_REQUEST, Code::InvalidJson, detail),
+        Unreadable::Invalid(error) => error.into(),
+    })
 }
 
 /// The query of a list.
@@ -239,30 +222,7 @@ impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Query<T> {
         let deserializer = serde_urlencoded::Deserializer::new(pairs);
         serde_path_to_error::deserialize(deserializer).map(Self).map_err(|error| {
             let path = error.path().to_string();
-            mistake(&path, &error.into_inner().to_string()).into()
+            reading::mistake(&path, &error.into_inner().to_string()).into()
         })
     }
-}
-
-/// What the parser says, as the field and the rule.
-fn mistake(path: &str, message: &str) -> Error {
-    // Long values are quoted in full by the parser, and they are the caller's own.
-    let message: String = message.split(" at line ").next().unwrap_or(message).chars().take(300).collect();
-    let quoted = || message.split('`').nth(1).unwrap_or_default();
-    let inside = |member: &str| match path {
-        "." | "" => member.to_owned(),
-        _ if path.ends_with(member) => path.to_owned(),
-        _ => format!("{path}.{member}"),
-    };
-    if message.starts_with("missing field") {
-        let field = inside(quoted());
-        return Error::invalid(&field, "required", format!("{field} is required"));
-    }
-    if message.starts_with("duplicate field") {
-        let field = inside(quoted());
-        return Error::invalid(&field, "unique", format!("{field} is given twice"));
-    }
-    let field = if matches!(path, "." | "") { "body" } else { path };
-    let code = if message.starts_with("unknown variant") { "format" } else { "type" };
-    Error::invalid(field, code, format!("{field}: {message}"))
 }

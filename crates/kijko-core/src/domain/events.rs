@@ -18,3 +18,14 @@ pub enum Event {
     /// Somebody other than its worker ended this run; the worker drops the call.
     ExecutionEnded { execution_id: ExecutionId },
 }
+
+/// A part of an answer while it is being written, for whoever watches. Best effort: what counts is the output of the
+/// run that ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Piece {
+    /// The run's name, as clients know it.
+    pub run: String,
+    /// From 0; a gap means that something was missed.
+    pub seq: u32,
+    pub text: String,
+}

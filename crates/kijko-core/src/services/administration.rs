@@ -152,13 +152,7 @@ pub async fn create_organization(
     owner: &UserRef,
     plan: Plan,
 ) -> Result<OrganizationRecord> {
-    let name = name.trim().to_owned();
-    let mut check = Check::default();
-    check.text("name", &name, 1, 100);
-    check.that(!name.chars().any(char::is_control), "name", "format", || {
-        "name must not contain control characters".into()
-    });
-    check.done()?;
+    let name = checked_name(name)?;
     let now = app.clock.now();
     let organization = Organization { id: OrganizationId(app.random.uuid()), name, plan };
     let mut tx = app.store.system(SystemTask::Administer).await?;
@@ -186,6 +180,18 @@ pub async fn set_plan(app: &App, operator: &Operator, id: OrganizationId, plan: 
     let changed = find_organization(&mut *tx, id).await?;
     tx.commit().await?;
     Ok(changed)
+}
+
+/// The name of an organisation. Refuses with `VALIDATION_ERROR`.
+pub(super) fn checked_name(name: &str) -> Result<String> {
+    let name = name.trim().to_owned();
+    let mut check = Check::default();
+    check.text("name", &name, 1, 100);
+    check.that(!name.chars().any(char::is_control), "name", "format", || {
+        "name must not contain control characters".into()
+    });
+    check.done()?;
+    Ok(name)
 }
 
 async fn find(tx: &mut dyn SystemTx, who: &UserRef) -> Result<UserRecord> {
@@ -225,7 +231,7 @@ async fn note_for(
     note(app, tx, operator, &organizations, action, details).await
 }
 
-async fn note(
+pub(super) async fn note(
     app: &App,
     tx: &mut dyn SystemTx,
     operator: &Operator,
@@ -275,7 +281,7 @@ fn passwords_are_ours(app: &App) -> Result<()> {
 }
 
 /// A password that nobody knows, so that there is none to guess.
-fn unguessable(app: &App) -> SecretString {
+pub(super) fn unguessable(app: &App) -> SecretString {
     let mut bytes = [0; 32];
     app.random.fill(&mut bytes);
     URL_SAFE_NO_PAD.encode(bytes).into()

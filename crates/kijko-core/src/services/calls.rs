@@ -15,6 +15,7 @@ use crate::domain::models::ModelRoute;
 use crate::domain::money::{Cost, Usage};
 use crate::domain::skills::Parameters;
 use crate::ports::models::{ModelError, ModelEvent, ModelRequest, Target};
+use crate::services::pieces::Shown;
 
 /// Of one target, after the first attempt.
 const RETRIES: u32 = 3;
@@ -42,6 +43,8 @@ pub(crate) struct Call<'a> {
     spent: Vec<Option<Usage>>,
     /// Of the attempt that runs.
     current: Option<Usage>,
+    /// Where the answer is shown while it is being written.
+    shown: Shown<'a>,
 }
 
 /// The run of a worker that did not come back.
@@ -53,9 +56,11 @@ pub(crate) fn lost() -> Failure {
 }
 
 impl<'a> Call<'a> {
-    pub(crate) fn new(app: &'a App, question: Question, targets: Vec<Target>) -> Self {
+    /// `run` is what the answer is called for, as clients know it.
+    pub(crate) fn new(app: &'a App, run: String, question: Question, targets: Vec<Target>) -> Self {
         let spent = vec![None; targets.len()];
-        Self { app, question, targets, asked: 0, attempts: 0, spent, current: None }
+        let shown = Shown::new(app, run);
+        Self { app, question, targets, asked: 0, attempts: 0, spent, current: None, shown }
     }
 
     /// Asks until the answer is whole, a failure is final, the time is up, or the work is abandoned.
@@ -100,9 +105,20 @@ impl<'a> Call<'a> {
         self.attempts += 1;
         let target = &self.targets[self.asked];
         let mut stream = target.provider.stream(&request(&self.question, &target.route)).await?;
-        while let Some(event) = stream.next().await {
+        loop {
+            let event = tokio::select! {
+                event = stream.next() => event,
+                () = self.shown.due() => {
+                    self.shown.flush();
+                    continue;
+                }
+            };
+            let Some(event) = event else { break };
             match event? {
-                ModelEvent::Text(piece) => output.push_str(&piece),
+                ModelEvent::Text(piece) => {
+                    output.push_str(&piece);
+                    self.shown.push(&piece);
+                }
                 ModelEvent::Usage { prompt_tokens, completion_tokens } => {
                     let usage = self.current.get_or_insert_default();
                     usage.prompt_tokens = prompt_tokens.unwrap_or(usage.prompt_tokens);
@@ -110,6 +126,7 @@ impl<'a> Call<'a> {
                 }
             }
         }
+        self.shown.flush();
         Ok(())
     }
 

@@ -76,7 +76,12 @@ fn prepare<'a>(app: &'a App, skill: Option<Skill>, execution: &Execution) -> Res
         let most = templates::MAX_PROMPT_BYTES >> 20;
         Failure::new(FailureCode::BadRequest, format!("The prompt would be longer than {most} MiB"))
     })?;
-    Ok(Call::new(app, Question { system: None, prompt, parameters: skill.parameters }, targets))
+    Ok(Call::new(
+        app,
+        execution.id.to_string(),
+        Question { system: None, prompt, parameters: skill.parameters },
+        targets,
+    ))
 }
 
 pub(super) fn lease(app: &App, now: Timestamp) -> Timestamp {

@@ -102,7 +102,7 @@ async fn claim<'a>(app: &'a App, ctx: &TenantContext, id: TestRunId) -> Result<O
     let (call, transition) = match models::targets(app, &question.model) {
         Ok(targets) => {
             let TestQuestion { system, prompt, parameters, .. } = question;
-            let call = Call::new(app, Question { system, prompt, parameters }, targets);
+            let call = Call::new(app, id.to_string(), Question { system, prompt, parameters }, targets);
             (Some(call), Transition::Claim { lease_expires_at: lease(app, now) })
         }
         Err(refusal) => {
