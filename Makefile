@@ -7,7 +7,7 @@ export PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH):/usr/sbin:/sbin
 LOCKED := $(if $(CI),--locked)
 CARGO_DENY := 0.20.2
 
-.PHONY: help run keycloak test lint doc prepare check-prepared openapi bench policy-mutants setup
+.PHONY: help run keycloak test wheel lint doc prepare check-prepared openapi bench policy-mutants setup
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
@@ -22,6 +22,10 @@ test: setup ## Run every test; they start what they need
 	@scripts/setup.sh tests
 	cargo build $(LOCKED) -p kijko-http -p kijko-cli
 	cargo test $(LOCKED) --workspace --exclude kijko-py
+	scripts/python.sh test
+
+wheel: setup ## Build the Python package as a wheel
+	scripts/python.sh wheel
 
 lint: setup ## Check the format, the code, and the licences and advisories of dependencies
 	cargo fmt --all --check

@@ -1,5 +1,89 @@
-"""Kijko in process."""
+"""Kijko in process: skills and their runs without HTTP, with the same rules and the same isolation.
 
+>>> import kijko
+>>> with kijko.embedded("./kijko-data") as client:
+...     org = client.organization("Oracle", operator="oracle-cortex", reason="nightly review")
+...     skill = org.skills.create(name="Summary", prompt_template="Summarise in one line: {{text}}")
+...     run = org.skills.execute(skill.id, {"text": "Kijko keeps tenants apart."})
+...     print(org.executions.wait(run.id, timeout=30).output)
+"""
+
+from kijko._calls import UNSET
 from kijko._kijko import __version__
+from kijko.client import (
+    AsyncClient,
+    AsyncOrganization,
+    AsyncWorker,
+    Client,
+    Organization,
+    Worker,
+    connect,
+    embedded,
+)
+from kijko.errors import (
+    ClientUnusable,
+    ConfigurationError,
+    Conflict,
+    Forbidden,
+    InternalError,
+    InvalidInput,
+    KijkoError,
+    LimitReached,
+    NotFound,
+    RateLimited,
+    StartError,
+    Unauthenticated,
+    Unavailable,
+    UpstreamError,
+)
+from kijko.types import (
+    Accepted,
+    Execution,
+    ExecutionStatus,
+    ExecutionType,
+    InputField,
+    InputFieldType,
+    OutputFormat,
+    Parameters,
+    Skill,
+    SkillCategory,
+    SkillSort,
+)
 
-__all__ = ["__version__"]
+__all__ = [
+    "UNSET",
+    "Accepted",
+    "AsyncClient",
+    "AsyncOrganization",
+    "AsyncWorker",
+    "Client",
+    "ClientUnusable",
+    "ConfigurationError",
+    "Conflict",
+    "Execution",
+    "ExecutionStatus",
+    "ExecutionType",
+    "Forbidden",
+    "InputField",
+    "InputFieldType",
+    "InternalError",
+    "InvalidInput",
+    "KijkoError",
+    "LimitReached",
+    "NotFound",
+    "Organization",
+    "OutputFormat",
+    "Parameters",
+    "RateLimited",
+    "Skill",
+    "SkillCategory",
+    "SkillSort",
+    "StartError",
+    "Unauthenticated",
+    "Unavailable",
+    "UpstreamError",
+    "Worker",
+    "__version__",
+    "connect",
+    "embedded",
+]

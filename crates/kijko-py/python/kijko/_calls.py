@@ -1,0 +1,226 @@
+"""The calls, made once for both faces: what goes in, and what becomes of the answer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any, Final, Generic, TypeVar
+from uuid import UUID
+
+from kijko.errors import InvalidInput
+from kijko.types import (
+    Accepted,
+    Execution,
+    ExecutionStatus,
+    ExecutionType,
+    InputField,
+    OutputFormat,
+    Parameters,
+    Skill,
+    SkillCategory,
+    SkillSort,
+)
+
+T = TypeVar("T")
+
+
+class Unset:
+    """The type of `UNSET`: an argument that was left out, where None means something."""
+
+    def __repr__(self) -> str:
+        return "UNSET"
+
+
+#: The value of an argument that was left out.
+UNSET: Final = Unset()
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[T]):
+    """One call of the core."""
+
+    name: str
+    target: str | None
+    body: bytes | None
+    read: Callable[[Any], T]
+    key: str | None = None
+
+    def answer(self, raw: bytes) -> T:
+        return self.read(json.loads(raw))
+
+
+@dataclass(frozen=True, slots=True)
+class Rows(Generic[T]):
+    """A part of a list."""
+
+    rows: list[T]
+    total: int
+
+
+#: How many rows a lazy list asks for at a time.
+PAGE_SIZE: Final = 100
+
+
+def _body(members: Mapping[str, Any]) -> bytes:
+    """JSON of what was given. What JSON cannot say is refused like any other bad input."""
+    given = {name: value for name, value in members.items() if not isinstance(value, Unset)}
+    try:
+        return json.dumps(given, allow_nan=False, separators=(",", ":")).encode()
+    except (TypeError, ValueError, RecursionError) as problem:
+        message = f"This cannot be written as JSON: {problem}"
+        raise InvalidInput(message, code="VALIDATION_ERROR") from problem
+
+
+def _given(value: T | None) -> T | Unset:
+    return UNSET if value is None else value
+
+
+def _parameters(value: Parameters | Mapping[str, Any] | Unset) -> Any:
+    return value.to_dict() if isinstance(value, Parameters) else value
+
+
+def _schema(value: Sequence[InputField | Mapping[str, Any]] | Unset | None) -> Any:
+    if value is None or isinstance(value, Unset):
+        return value
+    return [one.to_dict() if isinstance(one, InputField) else one for one in value]
+
+
+def _nothing(_: Any) -> None:
+    return None
+
+
+def _rows(read: Callable[[Any], T]) -> Callable[[Any], Rows[T]]:
+    return lambda answer: Rows([read(row) for row in answer["rows"]], answer["total"])
+
+
+def _moment(value: datetime | date | None) -> str | Unset:
+    if value is None:
+        return UNSET
+    if isinstance(value, datetime) and value.tzinfo is None:
+        raise InvalidInput("A datetime without a time zone has no meaning here", code="VALIDATION_ERROR")
+    return value.isoformat()
+
+
+def create_skill(
+    *,
+    name: str,
+    prompt_template: str,
+    description: str | None,
+    category: SkillCategory | str | None,
+    model: str | None,
+    parameters: Parameters | Mapping[str, Any] | None,
+    input_schema: Sequence[InputField | Mapping[str, Any]] | None,
+    output_format: OutputFormat | str | None,
+    is_active: bool | None,
+) -> Call[Skill]:
+    body = _body(
+        {
+            "name": name,
+            "promptTemplate": prompt_template,
+            "description": _given(description),
+            "category": _given(category),
+            "model": _given(model),
+            "parameters": _parameters(_given(parameters)),
+            "inputSchema": _schema(_given(input_schema)),
+            "outputFormat": _given(output_format),
+            "isActive": _given(is_active),
+        }
+    )
+    return Call("skills.create", None, body, Skill._of)
+
+
+def get_skill(skill: UUID | str) -> Call[Skill]:
+    return Call("skills.get", str(skill), None, Skill._of)
+
+
+def list_skills(
+    *,
+    page: int,
+    category: SkillCategory | str | Iterable[SkillCategory | str] | None,
+    is_active: bool | None,
+    search: str | None,
+    sort: SkillSort | str | None,
+) -> Call[Rows[Skill]]:
+    categories = [category] if isinstance(category, str) else list(category or [])
+    body = _body(
+        {
+            "category": ",".join(categories) or UNSET,
+            "isActive": _given(is_active),
+            "search": _given(search),
+            "sort": _given(sort),
+            "page": page,
+            "pageSize": PAGE_SIZE,
+        }
+    )
+    return Call("skills.list", None, body, _rows(Skill._of))
+
+
+def update_skill(
+    skill: UUID | str,
+    *,
+    name: str | Unset,
+    description: str | Unset | None,
+    category: SkillCategory | str | Unset,
+    prompt_template: str | Unset,
+    model: str | Unset,
+    parameters: Parameters | Mapping[str, Any] | Unset,
+    input_schema: Sequence[InputField | Mapping[str, Any]] | Unset | None,
+    output_format: OutputFormat | str | Unset,
+    is_active: bool | Unset,
+) -> Call[Skill]:
+    body = _body(
+        {
+            "name": name,
+            "description": description,
+            "category": category,
+            "promptTemplate": prompt_template,
+            "model": model,
+            "parameters": _parameters(parameters),
+            "inputSchema": _schema(input_schema),
+            "outputFormat": output_format,
+            "isActive": is_active,
+        }
+    )
+    return Call("skills.update", str(skill), body, Skill._of)
+
+
+def delete_skill(skill: UUID | str) -> Call[None]:
+    return Call("skills.delete", str(skill), None, _nothing)
+
+
+def execute_skill(skill: UUID | str, input: Mapping[str, Any] | None, key: str | None) -> Call[Accepted]:
+    body = _body({"input": dict(input or {}), "executionType": "api"})
+    return Call("skills.execute", str(skill), body, Accepted._of, key)
+
+
+def get_execution(execution: UUID | str) -> Call[Execution]:
+    return Call("executions.get", str(execution), None, Execution._of)
+
+
+def list_executions(
+    *,
+    offset: int,
+    skill: UUID | str | None,
+    status: ExecutionStatus | str | None,
+    execution_type: ExecutionType | str | None,
+    start: datetime | date | None,
+    end: datetime | date | None,
+) -> Call[Rows[Execution]]:
+    body = _body(
+        {
+            "skillId": UNSET if skill is None else str(skill),
+            "status": _given(status),
+            "executionType": _given(execution_type),
+            "startDate": _moment(start),
+            "endDate": _moment(end),
+            "offset": offset,
+            "limit": PAGE_SIZE,
+        }
+    )
+    return Call("executions.list", None, body, _rows(Execution._of))
+
+
+def cancel_execution(execution: UUID | str) -> Call[None]:
+    return Call("executions.cancel", str(execution), None, _nothing)
