@@ -29,6 +29,7 @@ mod mass_assignment;
 mod openapi;
 mod pieces;
 mod processes;
+mod refusals;
 mod runs;
 mod schema;
 mod signing_keys;
