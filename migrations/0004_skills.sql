@@ -16,8 +16,14 @@ CREATE TABLE skills (
     -- Written by app.end_execution alone.
     execution_count  integer      NOT NULL DEFAULT 0,
     last_executed_at timestamptz,
-    -- Reserved: no write path yet, but clients already read them.
+    -- Which definition this is, counted from 1; those before it are in skill_versions.
+    version          integer      NOT NULL DEFAULT 1,
+    -- When it became so; NULL for the first, which is as old as the skill.
+    versioned_at     timestamptz,
+    -- Counts edits of any kind, which runs and stars are not: by it two editors notice each other.
+    revision         bigint       NOT NULL DEFAULT 1,
     star_count       integer      NOT NULL DEFAULT 0,
+    -- Reserved: no write path yet.
     rating           numeric(3,2),
     rating_count     integer      NOT NULL DEFAULT 0,
     created_at       timestamptz  NOT NULL,
@@ -34,7 +40,9 @@ CREATE TABLE skills (
     CONSTRAINT skills_parameters_check CHECK (jsonb_typeof(parameters) = 'object'),
     CONSTRAINT skills_input_schema_check CHECK (jsonb_typeof(input_schema) = 'array'),
     CONSTRAINT skills_output_format_check CHECK (output_format IN ('markdown', 'json', 'text', 'html', 'code')),
-    CONSTRAINT skills_execution_count_check CHECK (execution_count >= 0)
+    CONSTRAINT skills_execution_count_check CHECK (execution_count >= 0),
+    CONSTRAINT skills_version_check CHECK (version >= 1 AND (version = 1) = (versioned_at IS NULL)),
+    CONSTRAINT skills_star_count_check CHECK (star_count >= 0)
 );
 CREATE UNIQUE INDEX skills_organization_id_user_id_name_key ON skills (organization_id, user_id, lower(name));
 -- One for each order in which the library can be read.

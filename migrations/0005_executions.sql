@@ -5,6 +5,8 @@ CREATE TABLE skill_executions (
     id                uuid          NOT NULL,
     user_id           uuid          NOT NULL DEFAULT app.current_user_id(),
     skill_id          uuid,
+    -- The definition that ran; NULL until a worker took the run.
+    skill_version     integer,
     execution_type    text          NOT NULL,
     reference_id      uuid,
     retry_of          uuid,
@@ -83,13 +85,16 @@ GRANT SELECT (organization_id, user_id, id, status, executed_at, lease_expires_a
 -- pg_temp comes last in the path: first, as it does unless it is named, a tenant's temporary type called `uuid` would
 -- take the place of the real one, and the check of that type would run as the owner.
 
--- pending -> running. True when this caller is the one who runs it.
-CREATE FUNCTION app.claim_execution(p_id uuid, p_now timestamptz, p_lease_expires_at timestamptz) RETURNS boolean
+-- pending -> running, with this version of the skill. True when this caller is the one who runs it.
+CREATE FUNCTION app.claim_execution(
+    p_id uuid, p_skill_version integer, p_now timestamptz, p_lease_expires_at timestamptz
+) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     UPDATE public.skill_executions
-       SET status = 'running', started_at = p_now, lease_expires_at = p_lease_expires_at
+       SET status = 'running', skill_version = p_skill_version, started_at = p_now,
+           lease_expires_at = p_lease_expires_at
      WHERE organization_id = app.current_org() AND id = p_id AND status = 'pending';
     RETURN FOUND;
 END

@@ -47,7 +47,8 @@ pub fn operations() -> Vec<(String, String, Value)> {
 }
 
 async fn call(person: &Person, method: &str, path: &str) -> crate::harness::Reply {
-    let path = path.replace("{id}", "11111111-1111-4111-8111-111111111111");
+    let path =
+        path.replace("{id}", "11111111-1111-4111-8111-111111111111").replace("{number}", "1").replace("{other}", "2");
     let body = (method != "GET" && method != "DELETE").then(|| json!({}));
     person.call(method.parse().unwrap(), &path, body).await
 }

@@ -23,6 +23,7 @@ async fn belongings(app: &Installation, person: &Person) -> Belongings {
 /// Every row of every table, except what signing in and asking leaves behind.
 async fn everything(app: &Installation) -> Vec<String> {
     let sql = "SELECT 'skills ' || s::text FROM skills s UNION ALL
+               SELECT 'versions ' || v::text FROM skill_versions v UNION ALL
                SELECT 'executions ' || e::text FROM skill_executions e UNION ALL
                SELECT 'members ' || m::text FROM organization_members m UNION ALL
                SELECT 'organizations ' || o::text FROM organizations o UNION ALL
@@ -51,7 +52,7 @@ async fn no_request_of_another_shows_or_changes_anything() {
                 continue;
             }
             for id in &ids {
-                let target = path.replace("{id}", id);
+                let target = path.replace("{id}", id).replace("{number}", "1").replace("{other}", "2");
                 let writes = method == "PUT" || method == "PATCH" || method == "DELETE" || path.contains('{');
                 if method != "GET" && !writes {
                     continue;

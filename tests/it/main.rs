@@ -33,6 +33,8 @@ mod refusals;
 mod runs;
 mod schema;
 mod signing_keys;
+mod skill_edits;
+mod skill_versions;
 mod skills;
 mod team;
 mod test_runs;

@@ -60,6 +60,9 @@ fn owned() -> Vec<(&'static str, Value)> {
         "stripeCustomerId",
     ];
     let numbers = [
+        "version",
+        "revision",
+        "skillVersion",
         "executionCount",
         "starCount",
         "rating",

@@ -16,7 +16,7 @@ async fn a_new_skill_has_the_documented_defaults() {
         "id": created["id"], "userId": ada.user_id(), "name": "Summary", "category": "custom",
         "promptTemplate": "Summarise in one line: {{text}}", "model": "claude-3-5-sonnet-20241022",
         "parameters": { "temperature": 1, "max_tokens": 4096 }, "outputFormat": "markdown", "isActive": true,
-        "isPublic": false, "executionCount": 0, "starCount": 0,
+        "isPublic": false, "version": 1, "revision": 1, "executionCount": 0, "starCount": 0,
         "createdAt": created["createdAt"], "updatedAt": created["updatedAt"],
     });
     assert_eq!(created, expected, "nothing is null, nothing is missing");

@@ -83,7 +83,7 @@ fn core_code(error: &Error) -> u8 {
         Error::NotFound { .. } | Error::Gone { .. } => 66,
         Error::LimitReached { .. } | Error::QuotaExceeded(_) => 69,
         Error::Internal { .. } => 70,
-        Error::Conflict { .. } => 73,
+        Error::Conflict { .. } | Error::Outdated { .. } => 73,
         Error::Unavailable { .. } | Error::RateLimited(_) | Error::Locked { .. } => 75,
         Error::Unauthenticated { .. } | Error::Forbidden { .. } => 77,
     }

@@ -69,6 +69,7 @@ codes! {
     OauthCodeInvalid "OAUTH_CODE_INVALID" "The sign-in could not be completed; start again",
     PayloadTooLarge "PAYLOAD_TOO_LARGE" "The body is too large",
     PlanRequired "PLAN_REQUIRED" "The plan does not include this",
+    PreconditionFailed "PRECONDITION_FAILED" "Somebody else changed it in the meantime",
     ProviderNotConfigured "PROVIDER_NOT_CONFIGURED" "The provider of this model is not set up",
     ReauthenticationFailed "REAUTHENTICATION_FAILED" "The password is wrong",
     QuotaExceeded "QUOTA_EXCEEDED" "The plan has none of these left for now",
@@ -87,6 +88,7 @@ codes! {
     UnsupportedMediaType "UNSUPPORTED_MEDIA_TYPE" "The body must be JSON",
     UnsupportedProvider "UNSUPPORTED_PROVIDER" "Nobody can sign in this way",
     UpstreamTimeout "UPSTREAM_TIMEOUT" "The request took too long",
+    VersionNotFound "VERSION_NOT_FOUND" "The skill has no such version",
     ValidationError "VALIDATION_ERROR" "The request is not valid",
 }
 
@@ -158,6 +160,10 @@ pub enum Error {
     #[error("{}", code.title())]
     Conflict { code: Code, field: Option<&'static str>, details: Option<serde_json::Value> },
 
+    /// The change is based on what is not there any more.
+    #[error("{}", Code::PreconditionFailed.title())]
+    Outdated { revision: i64 },
+
     #[error("{}: {used} of {limit}", code.title())]
     LimitReached { code: Code, limit: i64, used: i64 },
 
@@ -216,6 +222,7 @@ impl Error {
             | Error::Locked { code, .. }
             | Error::Unavailable { code, .. } => *code,
             Error::QuotaExceeded(_) => Code::QuotaExceeded,
+            Error::Outdated { .. } => Code::PreconditionFailed,
             Error::RateLimited(_) => Code::RateLimited,
             Error::Internal { .. } => Code::InternalError,
         }
@@ -232,6 +239,7 @@ impl Error {
             | Error::NotFound { .. }
             | Error::Gone { .. }
             | Error::Conflict { .. }
+            | Error::Outdated { .. }
             | Error::LimitReached { .. }
             | Error::QuotaExceeded(_)
             | Error::Internal { .. } => false,

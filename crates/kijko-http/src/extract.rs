@@ -1,5 +1,6 @@
 //! What handlers take: who is calling, and what they sent.
 
+use std::collections::HashMap;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -124,6 +125,25 @@ impl<T: Entity, S: Send + Sync> FromRequestParts<S> for Id<T> {
     }
 }
 
+/// One or two versions of a skill, as a path names them. What is no number is no version.
+pub struct VersionsOf<const N: usize>(pub SkillId, pub [i32; N]);
+
+impl<const N: usize, S: Send + Sync> FromRequestParts<S> for VersionsOf<N> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let path = Path::<HashMap<String, String>>::from_request_parts(parts, state).await.ok();
+        let member = |name: &str| path.as_ref().and_then(|Path(members)| members.get(name));
+        let skill = member("id").and_then(|text| text.parse().ok()).ok_or(Error::not_found(Code::SkillNotFound))?;
+        let mut numbers = [0; N];
+        for (number, name) in numbers.iter_mut().zip(["number", "other"]) {
+            let named = member(name).and_then(|text| text.parse().ok());
+            *number = named.ok_or(Error::not_found(Code::VersionNotFound))?;
+        }
+        Ok(Self(skill, numbers))
+    }
+}
+
 /// The `Idempotency-Key`, on routes that honour it. Given twice, it is none that could be trusted: 422.
 pub struct Once(pub Option<IdempotencyKey>);
 
@@ -136,6 +156,15 @@ impl<S: Sync> FromRequestParts<S> for Once {
         let text = if values.next().is_some() { "" } else { value.to_str().unwrap_or_default() };
         Ok(Self(Some(IdempotencyKey::parse(text)?)))
     }
+}
+
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "for the OpenAPI document")]
+pub struct IdempotencyHeader {
+    /// Asking again with the same key and body within 24 hours gets the same reply; another body is refused.
+    #[param(rename = "Idempotency-Key", max_length = 255)]
+    idempotency_key: Option<String>,
 }
 
 /// A JSON object. Refuses with 400, 413, 415 and 422, naming the member.

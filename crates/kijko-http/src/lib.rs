@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod client;
+mod etags;
 mod extract;
 mod middleware;
 mod openapi;

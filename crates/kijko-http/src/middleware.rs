@@ -177,9 +177,15 @@ fn cors(app: &App) -> CorsLayer {
             header::CONTENT_TYPE,
             REQUEST_ID,
             HeaderName::from_static("idempotency-key"),
+            header::IF_MATCH,
+            header::IF_NONE_MATCH,
         ])
         .expose_headers(
-            exposed.map(HeaderName::from_static).into_iter().chain([header::RETRY_AFTER]).collect::<Vec<_>>(),
+            exposed
+                .map(HeaderName::from_static)
+                .into_iter()
+                .chain([header::RETRY_AFTER, header::ETAG])
+                .collect::<Vec<_>>(),
         )
         .max_age(std::time::Duration::from_secs(600))
 }

@@ -10,6 +10,8 @@ use kijko_core::{Code, Error, Violation};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::etags::etag;
+
 /// Marks a reply whose rate headers are about the plan and not about the window.
 pub const QUOTA_METRIC: HeaderName = HeaderName::from_static("x-quota-metric");
 
@@ -22,7 +24,7 @@ pub struct Problem {
     field: Option<String>,
     details: Option<Value>,
     internal: Option<String>,
-    /// Which limit refused, and when to try again.
+    /// Which limit refused and when to try again, or what is there now.
     headers: Vec<(HeaderName, HeaderValue)>,
 }
 
@@ -120,6 +122,7 @@ impl From<Error> for Problem {
             Error::NotFound { .. } => (StatusCode::NOT_FOUND, None, None),
             Error::Gone { .. } => (StatusCode::GONE, None, None),
             Error::Conflict { field, details, .. } => (StatusCode::CONFLICT, field.map(str::to_owned), details.clone()),
+            Error::Outdated { .. } => (StatusCode::PRECONDITION_FAILED, None, None),
             Error::LimitReached { limit, used, .. } => {
                 (StatusCode::TOO_MANY_REQUESTS, None, Some(json!({ "limit": limit, "used": used })))
             }
@@ -141,12 +144,12 @@ impl From<Error> for Problem {
             Error::Unavailable { .. } => (StatusCode::SERVICE_UNAVAILABLE, None, None),
             Error::Internal { .. } => (StatusCode::INTERNAL_SERVER_ERROR, None, None),
         };
-        Self { status, code: error.code(), detail, field, details, internal, headers: try_again(&error) }
+        Self { status, code: error.code(), detail, field, details, internal, headers: advice(&error) }
     }
 }
 
-/// The headers of a refusal that time will lift.
-fn try_again(error: &Error) -> Vec<(HeaderName, HeaderValue)> {
+/// The headers that help with a refusal: when to try again, or on what to base the change.
+fn advice(error: &Error) -> Vec<(HeaderName, HeaderValue)> {
     match error {
         Error::RateLimited(standing) => {
             let mut headers = standing_headers(standing).to_vec();
@@ -158,6 +161,7 @@ fn try_again(error: &Error) -> Vec<(HeaderName, HeaderValue)> {
             headers.push((header::RETRY_AFTER, quota.resets_in_seconds.into()));
             headers
         }
+        Error::Outdated { revision } => vec![(header::ETAG, etag(*revision))],
         Error::Locked { retry_after, .. } => vec![(header::RETRY_AFTER, (*retry_after).into())],
         _ => Vec::new(),
     }

@@ -10,8 +10,8 @@ use utoipa_axum::routes;
 
 use crate::problem::Problem;
 use crate::routes::{
-    api_keys, auth, docs, executions, health, invitations, links, oauth, organizations, skills, team, test_runs,
-    well_known,
+    api_keys, auth, docs, executions, health, invitations, links, oauth, organizations, skill_versions, skills, team,
+    test_runs, well_known,
 };
 use crate::{middleware, openapi};
 
@@ -92,6 +92,10 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(test_runs::draft))                                 // POST /api/v1/skills/test
         .routes(routes!(test_runs::get))                                   // GET /api/v1/skills/test/{id}
         .routes(routes!(test_runs::skill))                                 // POST /api/v1/skills/{id}/test
+        .routes(routes!(skill_versions::list))                             // GET /api/v1/skills/{id}/versions
+        .routes(routes!(skill_versions::get))                              // GET /api/v1/skills/{id}/versions/{number}
+        .routes(routes!(skill_versions::diff))                             // GET /api/v1/skills/{id}/versions/{number}/diff/{other}
+        .routes(routes!(skill_versions::restore))                          // POST /api/v1/skills/{id}/versions/{number}/restore
         .routes(routes!(executions::execute))                              // POST /api/v1/skills/{id}/execute
 
         .routes(routes!(executions::list))                                 // GET /api/v1/executions

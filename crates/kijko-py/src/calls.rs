@@ -10,7 +10,7 @@ use kijko_core::domain::idempotency::IdempotencyKey;
 use kijko_core::domain::ids::{ExecutionId, SkillId};
 use kijko_core::domain::page::Page;
 use kijko_core::domain::reading::{self, Unreadable};
-use kijko_core::domain::skills::{NewSkill, SkillCategory, SkillFilter, SkillPatch, SkillSort};
+use kijko_core::domain::skills::{BasedOn, NewSkill, SkillCategory, SkillFilter, SkillPatch, SkillSort};
 use kijko_core::services::{executions, skills};
 use kijko_core::{App, Code, Error, TenantContext};
 use serde::de::DeserializeOwned;
@@ -62,7 +62,7 @@ pub async fn answer(
     let key = key.map(IdempotencyKey::parse).transpose()?;
     let key = key.as_ref();
     match call {
-        "skills.create" => json(&skills::create(app, ctx, read::<NewSkill>(body)?).await?),
+        "skills.create" => json(&skills::create(app, ctx, read::<NewSkill>(body)?, key).await?),
         "skills.get" => json(&skills::get(app, ctx, skill(target)?).await?),
         "skills.list" => {
             let query: SkillsQuery = read(body)?;
@@ -76,8 +76,10 @@ pub async fn answer(
             let listed = skills::list(app, ctx, &filter, page).await?;
             json(&json!({ "rows": listed.rows, "total": listed.total }))
         }
-        "skills.update" => json(&skills::update(app, ctx, skill(target)?, read::<SkillPatch>(body)?).await?),
-        "skills.delete" => json(&skills::delete(app, ctx, skill(target)?).await?),
+        "skills.update" => {
+            json(&skills::update(app, ctx, skill(target)?, read::<SkillPatch>(body)?, &BasedOn::any()).await?)
+        }
+        "skills.delete" => json(&skills::delete(app, ctx, skill(target)?, &BasedOn::any()).await?),
         "skills.execute" => {
             json(&executions::execute(app, ctx, skill(target)?, read::<ExecuteRequest>(body)?, key).await?.reply)
         }

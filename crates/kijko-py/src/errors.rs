@@ -24,6 +24,7 @@ pub fn raised(error: &Error) -> PyErr {
         Error::Conflict { field, details, .. } => {
             ("Conflict", field.map(str::to_owned), details.clone().unwrap_or(Value::Null))
         }
+        Error::Outdated { revision } => ("Conflict", None, json!({ "revision": revision })),
         Error::LimitReached { limit, used, .. } => ("LimitReached", None, json!({ "limit": limit, "used": used })),
         Error::QuotaExceeded(quota) => {
             ("LimitReached", None, json!({ "category": quota.metric, "limit": quota.limit, "used": quota.used }))

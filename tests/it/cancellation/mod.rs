@@ -128,7 +128,7 @@ impl Scene {
     async fn on(mut app: Installation) -> Self {
         app.leave_jobs();
         let (ada, neighbour) = (tenant(&app).await, tenant(&app).await);
-        let skill = skills::create(&app.app, &neighbour.ctx, new_skill("Neighbour")).await.expect("a new skill");
+        let skill = skills::create(&app.app, &neighbour.ctx, new_skill("Neighbour"), None).await.expect("a new skill");
         executions::execute(&app.app, &neighbour.ctx, skill.id, ExecuteRequest::default(), None)
             .await
             .expect("a new run");
@@ -140,7 +140,7 @@ impl Scene {
     }
 
     async fn skill(&self) -> SkillId {
-        skills::create(&self.app.app, &self.ada.ctx, new_skill(&self.name())).await.expect("a new skill").id
+        skills::create(&self.app.app, &self.ada.ctx, new_skill(&self.name()), None).await.expect("a new skill").id
     }
 
     async fn run(&self) -> (SkillId, ExecutionId) {

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kijko_core::domain::skills::{Skill, SkillPatch};
+use kijko_core::domain::skills::{BasedOn, Skill, SkillPatch};
 use kijko_core::{App, Code};
 
 use super::*;
@@ -43,10 +43,10 @@ struct Seen {
 async fn perform(app: App, ctx: TenantContext, unit: Unit) -> Result<Seen> {
     let one = |skill| Seen { skills: vec![skill], accepted: None };
     match unit {
-        Unit::Create { name } => skills::create(&app, &ctx, new_skill(&name)).await.map(one),
+        Unit::Create { name } => skills::create(&app, &ctx, new_skill(&name), None).await.map(one),
         Unit::CreateInvalid => {
             let invalid = NewSkill { prompt_template: "too short".into(), ..new_skill("Invalid") };
-            skills::create(&app, &ctx, invalid).await.map(one)
+            skills::create(&app, &ctx, invalid, None).await.map(one)
         }
         Unit::Get { id } => skills::get(&app, &ctx, id).await.map(one),
         Unit::List => {
@@ -55,9 +55,9 @@ async fn perform(app: App, ctx: TenantContext, unit: Unit) -> Result<Seen> {
         }
         Unit::Update { id, description } => {
             let patch = SkillPatch { description: Some(Some(description)), ..SkillPatch::default() };
-            skills::update(&app, &ctx, id, patch).await.map(one)
+            skills::update(&app, &ctx, id, patch, &BasedOn::any()).await.map(one)
         }
-        Unit::Delete { id } => skills::delete(&app, &ctx, id).await.map(|()| Seen::default()),
+        Unit::Delete { id } => skills::delete(&app, &ctx, id, &BasedOn::any()).await.map(|()| Seen::default()),
         Unit::Execute { id } => {
             let accepted = executions::execute(&app, &ctx, id, ExecuteRequest::default(), None).await?;
             Ok(Seen { skills: Vec::new(), accepted: Some(accepted.reply.execution_id) })

@@ -1,6 +1,6 @@
 //! Every use case, dropped at every await.
 
-use kijko_core::domain::skills::SkillPatch;
+use kijko_core::domain::skills::{BasedOn, SkillPatch};
 
 use super::*;
 use crate::harness::cluster;
@@ -18,7 +18,7 @@ async fn drop_the_use_cases_of_skills(scene: &Scene) {
         .drop_at_every_await(
             "skills::create",
             async || scene.name(),
-            async |name| skills::create(app, ctx, new_skill(name)).await,
+            async |name| skills::create(app, ctx, new_skill(name), None).await,
             async |name, done| {
                 let whole = scene.none_or_one(&rows(name), done).await;
                 let any = scene.none_or_one(&format!("skills WHERE name = '{name}'"), done).await;
@@ -58,7 +58,7 @@ async fn drop_the_use_cases_of_skills(scene: &Scene) {
                     prompt_template: Some(template(name)),
                     ..SkillPatch::default()
                 };
-                skills::update(app, ctx, *id, patch).await
+                skills::update(app, ctx, *id, patch, &BasedOn::any()).await
             },
             async |(id, name), done| {
                 let new = scene.none_or_one(&rows(name), done).await;
@@ -72,7 +72,7 @@ async fn drop_the_use_cases_of_skills(scene: &Scene) {
         .drop_at_every_await(
             "skills::delete",
             async || scene.run().await,
-            async |(skill, _)| skills::delete(app, ctx, *skill).await,
+            async |(skill, _)| skills::delete(app, ctx, *skill, &BasedOn::any()).await,
             async |(skill, run), done| {
                 let left = scene.app.count(&format!("skills WHERE id = '{skill}'")).await;
                 let status = if left == 0 { "cancelled" } else { "pending" };

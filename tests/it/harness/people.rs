@@ -95,6 +95,14 @@ impl Person {
         self.send(request.expect("a valid request")).await
     }
 
+    /// With these headers.
+    pub async fn call_with(&self, headers: &[(&str, &str)], method: Method, path: &str, body: Option<Value>) -> Reply {
+        let request = Request::builder().method(method).uri(path).header(header::CONTENT_TYPE, "application/json");
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        let body = body.map_or_else(Body::empty, |body| Body::from(body.to_string()));
+        self.send(request.body(body).expect("a valid request")).await
+    }
+
     /// Any request, with this person's token unless it brings its own.
     pub async fn send(&self, mut request: Request<Body>) -> Reply {
         if self.tokens.is_some() && !request.headers().contains_key(header::AUTHORIZATION) {

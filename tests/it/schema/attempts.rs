@@ -45,9 +45,10 @@ const ACTORS: [Actor; 9] = [
     actor("owner, context ended", "kijko_owner", Context::Ended, false),
 ];
 
-/// The state machine, called on the execution of each owner that is in the right state. (name, state, call)
-pub const CALLS: [(&str, &str, &str); 14] = [
-    ("app.claim_execution", "pending", "app.claim_execution({id}, now(), now())"),
+/// The state machine and what triggers do, called on the execution of each owner that is in the right state.
+/// (name, state, call)
+pub const CALLS: &[(&str, &str, &str)] = &[
+    ("app.claim_execution", "pending", "app.claim_execution({id}, 1, now(), now())"),
     ("app.renew_execution", "running", "app.renew_execution({id}, now() + interval '1 minute')"),
     (
         "app.end_execution, completed",
@@ -63,6 +64,14 @@ pub const CALLS: [(&str, &str, &str); 14] = [
     ("app.record_usage", "cancelled", "app.record_usage({id}, 1, 1, 1, 1, 'p', 'm', 1::smallint)"),
     ("app.enqueue_execution", "pending", "app.enqueue_execution({id})"),
     ("app.enqueue_transient_run", "pending", "app.enqueue_transient_run({test})"),
+    // Only a change of a skill may call it.
+    ("app.edit_skill", "", "app.edit_skill()"),
+    (
+        "app.edit_skill, by a change",
+        "pending",
+        "UPDATE skills SET model = 'changed' WHERE id = (SELECT skill_id FROM skill_executions WHERE id = {id})
+             RETURNING true",
+    ),
     // The id is that of a new mail, which nobody owns.
     ("app.enqueue_mail", "pending", "app.enqueue_mail({id}, '', now())"),
     ("app.enqueue_mail_job", "pending", "app.enqueue_mail_job({id})"),
@@ -77,10 +86,11 @@ pub const CALLS: [(&str, &str, &str); 14] = [
 ];
 
 /// What the calls may change, beside which nothing of ours is in their reach.
-const CALLED_ON: [&str; 7] = [
+const CALLED_ON: &[&str] = &[
     "usage_counters",
     "skill_executions",
     "skills",
+    "skill_versions",
     "mail_outbox",
     "organization_members",
     "user_sessions",
@@ -265,14 +275,14 @@ impl Attempts {
         for owner in &OWNERS {
             let id = format!("md5('skill_executions {} {state}')::uuid", owner.name);
             let test = format!("md5('skill_transient_runs {} {state}')::uuid", owner.name);
-            let statement =
-                format!("SELECT {}", call.replace("{id}", &id).replace("{test}", &test).replace("{user}", owner.user));
+            let call = call.replace("{id}", &id).replace("{test}", &test).replace("{user}", owner.user);
+            let statement = if call.starts_with("UPDATE") { call } else { format!("SELECT {call}") };
             let outcome = match self.run(actor, &statement, &looked_at).await {
                 Err(refusal) => refusal,
                 Ok(effect) => {
-                    let answer = match effect.answer[0].as_str() {
-                        "t" => "yes",
-                        "f" => "no",
+                    let answer = match effect.answer.first().map(String::as_str) {
+                        Some("t") => "yes",
+                        Some("f") | None => "no",
                         _ => "done",
                     };
                     let changed = effect.changed.iter().map(|key| (&key.0, &self.before[key].0, ""));

@@ -70,7 +70,7 @@ const DAY: &str = "'2026-01-01'::date + length('{row}')";
 const USER: (&str, &str) = ("user_id", "'{user}'");
 
 /// One entry per table, of ours and of the job engine.
-pub const TABLES: [Table; 26] = [
+pub const TABLES: &[Table] = &[
     Table {
         name: "organizations",
         key: "id",
@@ -282,6 +282,23 @@ pub const TABLES: [Table; 26] = [
         change: "description = 'changed'",
     },
     Table {
+        name: "skill_versions",
+        key: "(skill_id, number)",
+        whose: Whose::Columns,
+        rows: &["first"],
+        row: &[
+            ORGANIZATION,
+            USER,
+            ("skill_id", "md5('skills {owner} second')::uuid"),
+            ("number", "CASE '{row}' WHEN 'first' THEN 1 ELSE 2 END"),
+            ("prompt_template", "'Summarise: {{text}}'"),
+            ("model", "'offline'"),
+            ("parameters", "'{}'"),
+            MADE,
+        ],
+        change: "model = 'changed'",
+    },
+    Table {
         name: "skill_executions",
         key: "id",
         whose: Whose::Columns,
@@ -461,7 +478,7 @@ pub async fn seed(superuser: &mut PgConnection) {
             "INSERT INTO organization_members VALUES ('{organization}', '{user}', 'owner', 'active', now())"
         ));
     }
-    for table in &TABLES {
+    for table in TABLES {
         for owner in table.owners() {
             sql.extend(table.rows.iter().map(|row| table.insert(owner, row, &[])));
         }

@@ -22,6 +22,10 @@ const LEGEND: &str = "\
 #   yes, no           what a function answered, and whose rows it changed
 ";
 
+fn names<'a>(all: impl Iterator<Item = &'a str>) -> String {
+    all.collect::<Vec<_>>().join("', '")
+}
+
 pub async fn seeded_database() -> String {
     let database = cluster::fresh_database().await;
     let mut conn = superuser(&database).await;
@@ -35,8 +39,8 @@ pub async fn seeded_database() -> String {
              SELECT c.oid::regclass::text FROM pg_class c
               WHERE ({OURS} OR c.relnamespace = 'graphile_worker'::regnamespace AND c.relkind IN ('r', 'p'))
                 AND c.oid::regclass::text <> ALL (ARRAY['{}'])",
-            CALLS.map(|(name, ..)| name.split(',').next().unwrap_or(name)).join("', '"),
-            TABLES.each_ref().map(|table| table.name).join("', '")
+            names(CALLS.iter().map(|(name, ..)| name.split(',').next().unwrap_or(name))),
+            names(TABLES.iter().map(|table| table.name))
         ),
     )
     .await;

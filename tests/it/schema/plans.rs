@@ -51,9 +51,14 @@ async fn crowd(conn: &mut PgConnection) {
                    'manual', '{}', CASE WHEN e < 3 THEN 'pending' WHEN e % 9 = 0 THEN 'failed' ELSE 'completed' END,
                    now() - e * interval '10 minutes', CASE WHEN e < 3 THEN NULL ELSE now() END
               FROM generate_series(1, 2) o, generate_series(1, 20) u, generate_series(1, 1500) e;
+        INSERT INTO skill_versions (organization_id, skill_id, number, user_id, prompt_template, model, parameters,
+                                    created_at)
+            SELECT organization_id, id, n, user_id, prompt_template, model, parameters, created_at
+              FROM skills, generate_series(1, 3) n;
         COMMIT";
     texts(conn, sql).await;
     texts(conn, "VACUUM (ANALYZE) skills").await;
+    texts(conn, "VACUUM (ANALYZE) skill_versions").await;
     texts(conn, "VACUUM (ANALYZE) skill_executions").await;
 }
 
@@ -84,7 +89,7 @@ async fn complaint(conn: &mut PgConnection, opening: &str, query: &str, leading:
     scans(&plan, &mut found);
     assert!(!found.is_empty(), "the plan reads nothing: {plan}");
     let wrong = found.iter().find(|(node, table, index, condition)| {
-        let reads_ours = ["skills", "skill_executions", "organization_members", "team_invitations"]
+        let reads_ours = ["skills", "skill_versions", "skill_executions", "organization_members", "team_invitations"]
             .contains(&table.as_str())
             || !index.is_empty();
         reads_ours
@@ -113,6 +118,10 @@ fn tenant_queries() -> Vec<String> {
         format!("SELECT * FROM skills WHERE id = ANY (ARRAY[{skill}, {execution}])"),
         format!("UPDATE skills SET name = 'New' WHERE id = {skill}"),
         format!("DELETE FROM skills WHERE id = {skill}"),
+        format!("SELECT * FROM skill_versions WHERE skill_id = {skill} AND number = 2"),
+        format!(
+            "SELECT number FROM skill_versions WHERE skill_id = {skill} AND number BETWEEN 1 AND 20 ORDER BY 1 DESC"
+        ),
         format!("SELECT * FROM skill_executions WHERE id = {execution}"),
         "SELECT count(*) FROM skill_executions WHERE status IN ('pending', 'running')".to_owned(),
         format!(
@@ -215,7 +224,7 @@ async fn no_request_reads_a_whole_table() {
     let skill = ada.create_skill("Mine").await;
     let execution = ada.execute(&skill, serde_json::json!({})).await;
     let scanned = "SELECT format('%s %s', relname, seq_scan) FROM pg_stat_user_tables
-                    WHERE relname IN ('skills', 'skill_executions') ORDER BY relname";
+                    WHERE relname IN ('skills', 'skill_executions', 'skill_versions') ORDER BY relname";
     texts(&mut conn, "SELECT pg_stat_reset()").await;
     // Often enough for PostgreSQL to settle on a plan that fits any values.
     for _ in 0..8 {
@@ -225,6 +234,8 @@ async fn no_request_reads_a_whole_table() {
         let mut paths = vec![
             "skills?search=abc&category=custom&is_active=true".to_owned(),
             format!("skills/{skill}"),
+            format!("skills/{skill}/versions"),
+            format!("skills/{skill}/versions/1/diff/1"),
             format!("executions/{execution}"),
             format!("executions?skillId={skill}"),
         ];
@@ -244,7 +255,11 @@ async fn no_request_reads_a_whole_table() {
     let own = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND usename = 'kijko_app'";
     crate::harness::eventually("the server's connections end", async || texts(&mut conn, own).await[0] == "0").await;
     let scanned = texts(&mut conn, scanned).await;
-    assert_eq!(scanned, ["skill_executions 0", "skills 0"], "some request read a whole table: EXPLAIN its statements");
+    assert_eq!(
+        scanned,
+        ["skill_executions 0", "skill_versions 0", "skills 0"],
+        "some request read a whole table: EXPLAIN its statements"
+    );
 }
 
 /// Thirty teams of the same 300 people, each of whom invited somebody to each of them.

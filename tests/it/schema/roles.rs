@@ -6,7 +6,7 @@ use super::{OURS, catalogue, nothing, superuser, texts};
 use crate::harness::cluster;
 
 /// Every function of the schema `app`, and who may call it besides the owner.
-const FUNCTIONS: [(&str, &str); 20] = [
+const FUNCTIONS: &[(&str, &str)] = &[
     ("app.acts_as", ""),
     ("app.change_member", "kijko_tenant"),
     ("app.claim_execution", "kijko_tenant"),
@@ -15,6 +15,7 @@ const FUNCTIONS: [(&str, &str); 20] = [
     ("app.count_usage", "kijko_tenant"),
     ("app.current_org", "kijko_tenant"),
     ("app.current_user_id", "kijko_tenant"),
+    ("app.edit_skill", ""),
     ("app.end_execution", "kijko_tenant"),
     ("app.end_member_sessions", "kijko_tenant"),
     ("app.enqueue_execution", "kijko_tenant"),
@@ -183,7 +184,7 @@ async fn a_type_made_by_a_tenant_never_runs_code_as_the_owner() {
     super::fixtures::seed(&mut conn).await;
     let execution = "md5('skill_executions own pending')::pg_catalog.uuid";
     let calls = [
-        format!("app.claim_execution({execution}, now(), now())"),
+        format!("app.claim_execution({execution}, 1, now(), now())"),
         format!("app.renew_execution({execution}, now())"),
         format!(
             "app.end_execution({execution}, '{{pending,running}}', NULL, 'completed', now(), '', 1, 1, 1, 1, 'p', 'm',

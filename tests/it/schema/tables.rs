@@ -27,7 +27,7 @@ enum Erasure {
 }
 
 /// What the archive of a person and the erasure of a person do with each table. (exported, on erasure, why)
-const PERSONAL_DATA: [(&str, bool, Erasure, &str); 19] = [
+const PERSONAL_DATA: &[(&str, bool, Erasure, &str)] = &[
     ("organizations", false, Erasure::Retain, "names no person; goes with its last member, as the contract says"),
     ("users", true, Erasure::Erase, "the profile, exported without the password hash"),
     ("organization_members", true, Erasure::Erase, "one's own memberships"),
@@ -59,6 +59,7 @@ const PERSONAL_DATA: [(&str, bool, Erasure, &str); 19] = [
     ("login_locks", false, Erasure::Retain, "a keyed hash of an address, forgotten within a day"),
     ("login_history", true, Erasure::Erase, "where one signed in from, with the browser's name"),
     ("skills", true, Erasure::Erase, "one's own writing"),
+    ("skill_versions", true, Erasure::Erase, "what one's own writing was before; it goes with the skill"),
     ("skill_executions", true, Erasure::Erase, "one's own input and output"),
     ("skill_transient_runs", true, Erasure::Erase, "one's own tests of the last hour"),
     ("usage_counters", false, Erasure::Retain, "sums of an organisation, which name no person"),
@@ -280,7 +281,7 @@ async fn every_table_has_a_decision_about_personal_data() {
     for (table, exported, erasure, why) in PERSONAL_DATA {
         let personal = owned.iter().any(|name| name == table);
         assert!(
-            !personal || (exported && !matches!(erasure, Erasure::Retain)),
+            !personal || (*exported && !matches!(erasure, Erasure::Retain)),
             "{table} says whose each row is, so it is exported, and erased or anonymised: {why}"
         );
     }

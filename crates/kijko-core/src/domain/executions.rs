@@ -110,6 +110,9 @@ pub struct Execution {
     /// Absent after the skill was deleted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub skill_id: Option<SkillId>,
+    /// The version of the skill that ran; absent until a worker takes the run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub skill_version: Option<i32>,
     pub user_id: UserId,
     pub execution_type: ExecutionType,
     /// The habit or reflex that started the run.

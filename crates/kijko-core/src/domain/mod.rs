@@ -25,6 +25,7 @@ pub mod plans;
 pub mod reading;
 pub mod realms;
 pub mod sessions;
+pub mod skill_versions;
 pub mod skills;
 pub mod team;
 pub mod templates;

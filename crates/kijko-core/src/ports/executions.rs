@@ -35,8 +35,8 @@ pub trait ExecutionRepo: Send {
 /// The edges of the state machine.
 #[derive(Clone, Debug)]
 pub enum Transition {
-    /// `pending` → `running`.
-    Claim { lease_expires_at: Timestamp },
+    /// `pending` → `running`, with this version of the skill, if it is a stored one.
+    Claim { skill_version: Option<i32>, lease_expires_at: Timestamp },
     /// `running` → `running`: the worker lives.
     Renew { lease_expires_at: Timestamp },
     /// Any of `from` → the outcome's status.

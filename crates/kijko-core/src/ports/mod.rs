@@ -28,6 +28,7 @@ pub mod rate_limits;
 pub mod realms;
 pub mod secrets;
 pub mod sessions;
+pub mod skill_versions;
 pub mod skills;
 pub mod team;
 pub mod test_runs;
@@ -62,6 +63,7 @@ pub trait TenantTx: Send {
     fn outbox(&mut self) -> &mut dyn mails::Outbox;
     fn invitations(&mut self) -> &mut dyn invitations::InvitationRepo;
     fn members(&mut self) -> &mut dyn team::MemberRepo;
+    fn skill_versions(&mut self) -> &mut dyn skill_versions::SkillVersionRepo;
     fn skills(&mut self) -> &mut dyn skills::SkillRepo;
     fn team(&mut self) -> &mut dyn team::TeamRepo;
     fn test_runs(&mut self) -> &mut dyn test_runs::TestRunRepo;

@@ -19,8 +19,9 @@ pub trait SkillRepo: Send {
     /// Refuses with `SKILL_NAME_EXISTS`.
     async fn insert(&mut self, skill: &Skill) -> Result<()>;
 
-    /// Everything but the counters. Refuses with `SKILL_NAME_EXISTS`.
-    async fn update(&mut self, skill: &Skill) -> Result<()>;
+    /// Everything but the counters; the skill comes back with the version and the revision that this makes.
+    /// Refuses with `SKILL_NAME_EXISTS`.
+    async fn update(&mut self, skill: Skill) -> Result<Skill>;
 
     /// False when there is none.
     async fn delete(&mut self, id: SkillId) -> Result<bool>;

@@ -25,6 +25,7 @@ pub(crate) mod realm_sessions;
 pub(crate) mod runs;
 pub mod sessions;
 pub mod signing_keys;
+pub mod skill_versions;
 pub mod skills;
 pub mod team;
 pub mod test_runs;

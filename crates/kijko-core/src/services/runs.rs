@@ -52,8 +52,9 @@ async fn claim<'a>(app: &'a App, ctx: &TenantContext, id: ExecutionId) -> Result
         None => None,
     };
     let now = app.clock.now();
+    let skill_version = skill.as_ref().map(|skill| skill.version);
     let (call, transition) = match prepare(app, skill, &execution) {
-        Ok(call) => (Some(call), Transition::Claim { lease_expires_at: lease(app, now) }),
+        Ok(call) => (Some(call), Transition::Claim { skill_version, lease_expires_at: lease(app, now) }),
         Err(failure) => {
             let ending = Ending { outcome: Outcome::Failed(failure), call: None };
             (None, Transition::End { from: &[ExecutionStatus::Pending], ending })

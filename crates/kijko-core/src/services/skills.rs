@@ -4,18 +4,25 @@ use crate::app::App;
 use crate::context::{Permission, TenantContext};
 use crate::domain::events::Event;
 use crate::domain::executions::{Ending, ExecutionStatus, Failure, FailureCode, Outcome};
+use crate::domain::idempotency::IdempotencyKey;
 use crate::domain::ids::SkillId;
 use crate::domain::page::{Listed, Page};
-use crate::domain::skills::{NewSkill, Skill, SkillFilter, SkillPatch};
+use crate::domain::skills::{BasedOn, NewSkill, Skill, SkillFilter, SkillPatch};
 use crate::error::{Code, Error, Result};
 use crate::ports::executions::Transition;
+use crate::services::idempotency::Once;
 
-/// Refuses with `VALIDATION_ERROR`, `SKILL_NAME_EXISTS`.
-pub async fn create(app: &App, ctx: &TenantContext, new: NewSkill) -> Result<Skill> {
+/// Refuses with `VALIDATION_ERROR`, `SKILL_NAME_EXISTS`, `IDEMPOTENCY_CONFLICT`.
+pub async fn create(app: &App, ctx: &TenantContext, new: NewSkill, key: Option<&IdempotencyKey>) -> Result<Skill> {
     ctx.require(Permission::UseSkills)?;
+    let once = Once::new(app, ctx, key, "create_skill", &new)?;
     let skill = new.into_skill(SkillId(app.random.uuid()), ctx.user_id(), app.clock.now())?;
     let mut tx = app.store.tenant(ctx).await?;
+    if let Some(reply) = once.replay(app, &mut *tx).await? {
+        return Ok(reply);
+    }
     tx.skills().insert(&skill).await?;
+    once.keep(app, &mut *tx, &skill).await?;
     tx.commit().await?;
     Ok(skill)
 }
@@ -35,23 +42,29 @@ pub async fn list(app: &App, ctx: &TenantContext, filter: &SkillFilter, page: Pa
 }
 
 /// Changes what the patch names. Runs that have started keep the definition they started with.
-/// Refuses with `SKILL_NOT_FOUND`, `VALIDATION_ERROR`, `SKILL_NAME_EXISTS`.
-pub async fn update(app: &App, ctx: &TenantContext, id: SkillId, patch: SkillPatch) -> Result<Skill> {
+/// Refuses with `SKILL_NOT_FOUND`, `PRECONDITION_FAILED`, `VALIDATION_ERROR`, `SKILL_NAME_EXISTS`.
+pub async fn update(
+    app: &App,
+    ctx: &TenantContext,
+    id: SkillId,
+    patch: SkillPatch,
+    based_on: &BasedOn,
+) -> Result<Skill> {
     ctx.require(Permission::UseSkills)?;
     let mut tx = app.store.tenant(ctx).await?;
     let skill = tx.skills().find_for_update(id).await?.ok_or(Error::not_found(Code::SkillNotFound))?;
+    based_on.check(skill.revision)?;
     let skill = patch.apply(skill, app.clock.now())?;
-    tx.skills().update(&skill).await?;
+    let skill = tx.skills().update(skill).await?;
     tx.commit().await?;
     Ok(skill)
 }
 
 /// Deletes the skill and cancels its waiting and running executions; the history stays.
-/// Refuses with `SKILL_NOT_FOUND`.
-pub async fn delete(app: &App, ctx: &TenantContext, id: SkillId) -> Result<()> {
+/// Refuses with `SKILL_NOT_FOUND`, `PRECONDITION_FAILED`.
+pub async fn delete(app: &App, ctx: &TenantContext, id: SkillId, based_on: &BasedOn) -> Result<()> {
     ctx.require(Permission::UseSkills)?;
     let mut tx = app.store.tenant(ctx).await?;
-    tx.skills().find(id).await?.ok_or(Error::not_found(Code::SkillNotFound))?;
     let failure = Failure::new(FailureCode::SkillDeleted, "The skill was deleted");
     let end = Transition::End {
         from: &[ExecutionStatus::Pending, ExecutionStatus::Running],
@@ -63,8 +76,8 @@ pub async fn delete(app: &App, ctx: &TenantContext, id: SkillId) -> Result<()> {
             tx.announce(&Event::ExecutionEnded { execution_id }).await?;
         }
     }
-    if !tx.skills().delete(id).await? {
-        return Err(Error::not_found(Code::SkillNotFound));
-    }
+    let skill = tx.skills().find_for_update(id).await?.ok_or(Error::not_found(Code::SkillNotFound))?;
+    based_on.check(skill.revision)?;
+    tx.skills().delete(id).await?;
     tx.commit().await
 }

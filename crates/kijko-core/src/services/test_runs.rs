@@ -103,7 +103,7 @@ async fn claim<'a>(app: &'a App, ctx: &TenantContext, id: TestRunId) -> Result<O
         Ok(targets) => {
             let TestQuestion { system, prompt, parameters, .. } = question;
             let call = Call::new(app, id.to_string(), Question { system, prompt, parameters }, targets);
-            (Some(call), Transition::Claim { lease_expires_at: lease(app, now) })
+            (Some(call), Transition::Claim { skill_version: None, lease_expires_at: lease(app, now) })
         }
         Err(refusal) => {
             let ending = Ending { outcome: Outcome::Failed(models::failure(&refusal)), call: None };

@@ -9,6 +9,7 @@ pub mod invitations;
 pub mod links;
 pub mod oauth;
 pub mod organizations;
+pub mod skill_versions;
 pub mod skills;
 pub mod team;
 pub mod test_runs;

@@ -2,7 +2,6 @@
 
 use axum::Json as Body;
 use axum::extract::State;
-use axum::http::{HeaderName, StatusCode, header};
 use kijko_core::App;
 use kijko_core::domain::ids::SkillId;
 use kijko_core::domain::page::Page;
@@ -10,7 +9,8 @@ use kijko_core::domain::skills::{NewSkill, Skill, SkillCategory, SkillFilter, Sk
 use kijko_core::services::skills;
 use serde::{Deserialize, Serialize};
 
-use crate::extract::{Caller, Id, Json, Query};
+use crate::etags::{EditingHeader, IfMatch, IfNoneMatch, ReadingHeader, Tagged};
+use crate::extract::{Caller, Id, IdempotencyHeader, Json, Once, Query};
 use crate::problem::{ProblemBody, Reply};
 
 #[derive(Deserialize, utoipa::IntoParams)]
@@ -74,48 +74,69 @@ pub async fn list(
 
 /// Create a skill
 #[utoipa::path(post, path = "/api/v1/skills", tag = "skills", request_body = NewSkill,
-    responses((status = 201, body = Skill), (status = "default", body = ProblemBody)))]
+    params(IdempotencyHeader),
+    responses((status = 201, body = Skill, headers(("ETag" = String), ("Location" = String))),
+        (status = "default", body = ProblemBody)))]
 pub async fn create(
     State(app): State<App>,
     Caller(ctx): Caller,
+    Once(key): Once,
     Json(new): Json<NewSkill>,
-) -> Reply<(StatusCode, [(HeaderName, String); 1], Body<Skill>)> {
-    let skill = skills::create(&app, &ctx, new).await?;
-    Ok((StatusCode::CREATED, [(header::LOCATION, format!("/api/v1/skills/{}", skill.id))], Body(skill)))
+) -> Reply<Tagged> {
+    Ok(Tagged::created(skills::create(&app, &ctx, new, key.as_ref()).await?))
 }
 
 /// One skill
-#[utoipa::path(get, path = "/api/v1/skills/{id}", tag = "skills", params(("id" = SkillId, Path)),
-    responses((status = 200, body = Skill), (status = "default", body = ProblemBody)))]
-pub async fn get(State(app): State<App>, Caller(ctx): Caller, Id(id): Id<SkillId>) -> Reply<Body<Skill>> {
-    Ok(Body(skills::get(&app, &ctx, id).await?))
+#[utoipa::path(get, path = "/api/v1/skills/{id}", tag = "skills", params(("id" = SkillId, Path), ReadingHeader),
+    responses((status = 200, body = Skill, headers(("ETag" = String))),
+        (status = 304, description = "No edit since; what is counted may have grown", headers(("ETag" = String))),
+        (status = "default", body = ProblemBody)))]
+pub async fn get(
+    State(app): State<App>,
+    Caller(ctx): Caller,
+    Id(id): Id<SkillId>,
+    known: IfNoneMatch,
+) -> Reply<Tagged> {
+    Ok(Tagged::ok(skills::get(&app, &ctx, id).await?).unless(&known))
 }
 
 /// Change a skill; what you leave out keeps its value
-#[utoipa::path(put, path = "/api/v1/skills/{id}", tag = "skills", params(("id" = SkillId, Path)),
+#[utoipa::path(put, path = "/api/v1/skills/{id}", tag = "skills", params(("id" = SkillId, Path), EditingHeader),
     request_body = SkillPatch,
-    responses((status = 200, body = Skill), (status = "default", body = ProblemBody)))]
+    responses((status = 200, body = Skill, headers(("ETag" = String))), (status = "default", body = ProblemBody)))]
 pub async fn update(
     State(app): State<App>,
     Caller(ctx): Caller,
     Id(id): Id<SkillId>,
+    IfMatch(based_on): IfMatch,
     Json(patch): Json<SkillPatch>,
-) -> Reply<Body<Skill>> {
-    Ok(Body(skills::update(&app, &ctx, id, patch).await?))
+) -> Reply<Tagged> {
+    Ok(Tagged::ok(skills::update(&app, &ctx, id, patch, &based_on).await?))
 }
 
 /// The same as PUT
-#[utoipa::path(patch, path = "/api/v1/skills/{id}", tag = "skills", params(("id" = SkillId, Path)),
+#[utoipa::path(patch, path = "/api/v1/skills/{id}", tag = "skills", params(("id" = SkillId, Path), EditingHeader),
     request_body = SkillPatch,
-    responses((status = 200, body = Skill), (status = "default", body = ProblemBody)))]
-pub async fn patch(state: State<App>, caller: Caller, id: Id<SkillId>, patch: Json<SkillPatch>) -> Reply<Body<Skill>> {
-    update(state, caller, id, patch).await
+    responses((status = 200, body = Skill, headers(("ETag" = String))), (status = "default", body = ProblemBody)))]
+pub async fn patch(
+    state: State<App>,
+    caller: Caller,
+    id: Id<SkillId>,
+    based_on: IfMatch,
+    patch: Json<SkillPatch>,
+) -> Reply<Tagged> {
+    update(state, caller, id, based_on, patch).await
 }
 
 /// Delete a skill; its executions stay, those that wait or run are cancelled
-#[utoipa::path(delete, path = "/api/v1/skills/{id}", tag = "skills", params(("id" = SkillId, Path)),
+#[utoipa::path(delete, path = "/api/v1/skills/{id}", tag = "skills", params(("id" = SkillId, Path), EditingHeader),
     responses((status = 200, body = Success), (status = "default", body = ProblemBody)))]
-pub async fn delete(State(app): State<App>, Caller(ctx): Caller, Id(id): Id<SkillId>) -> Reply<Body<Success>> {
-    skills::delete(&app, &ctx, id).await?;
+pub async fn delete(
+    State(app): State<App>,
+    Caller(ctx): Caller,
+    Id(id): Id<SkillId>,
+    IfMatch(based_on): IfMatch,
+) -> Reply<Body<Success>> {
+    skills::delete(&app, &ctx, id, &based_on).await?;
     Ok(Body(Success { success: true }))
 }

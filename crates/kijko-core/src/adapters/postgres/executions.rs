@@ -19,13 +19,14 @@ use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::ports::executions::{ActiveExecution, ActiveExecutionRepo, ExecutionRepo, Transition};
 
-const COLUMNS: &str = "id, skill_id, user_id, execution_type, reference_id, input, output, prompt_tokens, \
+const COLUMNS: &str = "id, skill_id, skill_version, user_id, execution_type, reference_id, input, output, prompt_tokens, \
      completion_tokens, duration_ms, cost_cents, status, error_message, error_code, executed_at, completed_at";
 
 #[derive(FromRow)]
 struct ExecutionRow {
     id: Uuid,
     skill_id: Option<Uuid>,
+    skill_version: Option<i32>,
     user_id: Uuid,
     execution_type: String,
     reference_id: Option<Uuid>,
@@ -50,6 +51,7 @@ impl TryFrom<ExecutionRow> for Execution {
         Ok(Execution {
             id: row.id.into(),
             skill_id: row.skill_id.map(Into::into),
+            skill_version: row.skill_version,
             user_id: row.user_id.into(),
             execution_type: ExecutionType::parse(&row.execution_type).ok_or_else(|| unknown(row.execution_type))?,
             reference_id: row.reference_id,
@@ -174,7 +176,7 @@ impl ExecutionRepo for PgTenantTx {
     async fn find(&mut self, id: ExecutionId) -> Result<Option<Execution>> {
         let row = sqlx::query_as!(
             ExecutionRow,
-            r#"SELECT id, skill_id, user_id, execution_type, reference_id,
+            r#"SELECT id, skill_id, skill_version, user_id, execution_type, reference_id,
                       input AS "input: Json<serde_json::Map<String, serde_json::Value>>", output,
                       prompt_tokens, completion_tokens, duration_ms, cost_cents, status, error_message, error_code,
                       executed_at, completed_at
@@ -258,9 +260,10 @@ impl ExecutionRepo for PgTenantTx {
 
     async fn change(&mut self, id: ExecutionId, transition: &Transition, now: Timestamp) -> Result<bool> {
         match transition {
-            Transition::Claim { lease_expires_at } => sqlx::query_scalar!(
-                r#"SELECT app.claim_execution($1, $2, $3) AS "done!""#,
+            Transition::Claim { skill_version, lease_expires_at } => sqlx::query_scalar!(
+                r#"SELECT app.claim_execution($1, $2, $3, $4) AS "done!""#,
                 id.0,
+                *skill_version,
                 now,
                 *lease_expires_at,
             )

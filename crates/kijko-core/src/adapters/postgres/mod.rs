@@ -29,6 +29,7 @@ pub(crate) mod migrations;
 mod realms;
 mod sessions;
 mod signing_keys;
+mod skill_versions;
 mod skills;
 mod team;
 mod test_runs;

@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::ports::skills::SkillRepo;
 
 const COLUMNS: &str = "id, user_id, name, description, category, prompt_template, model, parameters, input_schema, \
-     output_format, is_active, execution_count, star_count, last_executed_at, created_at, updated_at";
+     output_format, is_active, version, revision, execution_count, star_count, last_executed_at, created_at, updated_at";
 
 #[derive(FromRow)]
 struct SkillRow {
@@ -30,6 +30,8 @@ struct SkillRow {
     input_schema: Option<Json<Vec<InputSchemaField>>>,
     output_format: String,
     is_active: bool,
+    version: i32,
+    revision: i64,
     execution_count: i32,
     star_count: i32,
     last_executed_at: Option<Timestamp>,
@@ -55,6 +57,8 @@ impl TryFrom<SkillRow> for Skill {
             output_format: OutputFormat::parse(&row.output_format).ok_or_else(|| unknown(row.output_format))?,
             is_active: row.is_active,
             is_public: false,
+            version: row.version,
+            revision: row.revision,
             execution_count: row.execution_count,
             star_count: row.star_count,
             last_executed_at: row.last_executed_at,
@@ -106,7 +110,8 @@ impl SkillRepo for PgTenantTx {
             r#"SELECT id, user_id, name, description, category, prompt_template, model,
                       parameters AS "parameters: Json<Parameters>",
                       input_schema AS "input_schema: Json<Vec<InputSchemaField>>",
-                      output_format, is_active, execution_count, star_count, last_executed_at, created_at, updated_at
+                      output_format, is_active, version, revision, execution_count, star_count, last_executed_at,
+                      created_at, updated_at
                  FROM skills WHERE id = $1"#,
             id.0,
         )
@@ -162,12 +167,12 @@ impl SkillRepo for PgTenantTx {
         Ok(())
     }
 
-    async fn update(&mut self, skill: &Skill) -> Result<()> {
-        sqlx::query!(
+    async fn update(&mut self, skill: Skill) -> Result<Skill> {
+        let counted = sqlx::query!(
             "UPDATE skills
                 SET name = $2, description = $3, category = $4, prompt_template = $5, model = $6, parameters = $7,
                     input_schema = $8, output_format = $9, is_active = $10, updated_at = $11
-              WHERE id = $1",
+              WHERE id = $1 RETURNING version, revision",
             skill.id.0,
             skill.name,
             skill.description,
@@ -180,10 +185,10 @@ impl SkillRepo for PgTenantTx {
             skill.is_active,
             skill.updated_at,
         )
-        .execute(self.conn())
+        .fetch_one(self.conn())
         .await
         .map_err(translate)?;
-        Ok(())
+        Ok(Skill { version: counted.version, revision: counted.revision, ..skill })
     }
 
     async fn delete(&mut self, id: SkillId) -> Result<bool> {

@@ -104,7 +104,7 @@ impl TestRunRepo for PgTenantTx {
 
     async fn change(&mut self, id: TestRunId, transition: &Transition, now: Timestamp) -> Result<bool> {
         let done = match transition {
-            Transition::Claim { lease_expires_at } => {
+            Transition::Claim { lease_expires_at, .. } => {
                 sqlx::query!(
                     "UPDATE skill_transient_runs SET status = 'running', started_at = $2, lease_expires_at = $3
                       WHERE id = $1 AND status = 'pending'",

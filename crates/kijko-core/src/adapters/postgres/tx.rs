@@ -29,6 +29,7 @@ use crate::ports::mails::{MailRepo, Outbox};
 use crate::ports::memberships::MembershipRepo;
 use crate::ports::realms::{RealmSessionRepo, RealmUserRepo};
 use crate::ports::sessions::SessionRepo;
+use crate::ports::skill_versions::SkillVersionRepo;
 use crate::ports::skills::SkillRepo;
 use crate::ports::team::{MemberRepo, TeamRepo};
 use crate::ports::test_runs::{ActiveTestRunRepo, TestRunRepo};
@@ -135,6 +136,10 @@ impl TenantTx for PgTenantTx {
     }
 
     fn members(&mut self) -> &mut dyn MemberRepo {
+        self
+    }
+
+    fn skill_versions(&mut self) -> &mut dyn SkillVersionRepo {
         self
     }
 

@@ -2,7 +2,6 @@
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::Number;
 
 use crate::domain::check::Check;
 use crate::domain::ids::{SkillId, UserId};
@@ -10,6 +9,14 @@ use crate::domain::input_schema::{InputSchemaField, check_schema};
 use crate::domain::time::{Timestamp, millis, millis_option};
 use crate::domain::vocabulary::vocabulary;
 use crate::error::{Error, Result};
+
+mod filter;
+mod parameters;
+mod revision;
+
+pub use filter::{SkillFilter, SkillSort};
+pub use parameters::Parameters;
+pub use revision::BasedOn;
 
 pub const DEFAULT_MODEL: &str = "claude-3-5-sonnet-20241022";
 
@@ -42,62 +49,8 @@ vocabulary!(
     OutputFormat { Markdown = "markdown", Json = "json", Text = "text", Html = "html", Code = "code" }
 );
 
-/// How the model is sampled. Stored as given; keys are snake_case on the wire.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub struct Parameters {
-    /// 0 to 1. At run time 1 when absent.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<f64>, minimum = 0, maximum = 1))]
-    pub temperature: Option<Number>,
-    /// 1 to 8192. At run time 4096 when absent.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 8192))]
-    pub max_tokens: Option<u32>,
-    /// Above 0, to 1. Not sent to the provider when absent.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<f64>))]
-    pub top_p: Option<Number>,
-    /// 1 to 500. Not sent to the provider when absent.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub top_k: Option<u32>,
-    /// At most 5, each of 1 to 64 characters.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub stop_sequences: Option<Vec<String>>,
-}
-
-impl Parameters {
-    fn for_new_skill() -> Self {
-        Self { temperature: Some(1.into()), max_tokens: Some(4096), ..Self::default() }
-    }
-
-    pub(crate) fn check(&self, check: &mut Check) {
-        if let Some(temperature) = self.temperature.as_ref().and_then(Number::as_f64) {
-            check.range("parameters.temperature", temperature, 0.0, 1.0);
-        }
-        if let Some(max_tokens) = self.max_tokens {
-            check.range("parameters.max_tokens", max_tokens, 1, 8192);
-        }
-        if let Some(top_p) = self.top_p.as_ref().and_then(Number::as_f64) {
-            check.that(top_p > 0.0 && top_p <= 1.0, "parameters.top_p", "range", || {
-                format!("parameters.top_p must be above 0 and at most 1, not {top_p}")
-            });
-        }
-        if let Some(top_k) = self.top_k {
-            check.range("parameters.top_k", top_k, 1, 500);
-        }
-        let stops = self.stop_sequences.as_deref().unwrap_or_default();
-        check.that(stops.len() <= 5, "parameters.stop_sequences", "length", || {
-            format!("parameters.stop_sequences must have at most 5 entries, not {}", stops.len())
-        });
-        for (index, stop) in stops.iter().enumerate().take(5) {
-            check.text(&format!("parameters.stop_sequences[{index}]"), stop, 1, 64);
-        }
-    }
-}
-
 /// A skill as its owner sees it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Skill {
@@ -116,6 +69,10 @@ pub struct Skill {
     pub is_active: bool,
     /// Always false in this version.
     pub is_public: bool,
+    /// Which definition this is, counted from 1: prompt, model, parameters and input schema make it up.
+    pub version: i32,
+    /// Counts edits of any kind, but neither runs nor stars. In quotes it is the `ETag`.
+    pub revision: i64,
     /// Runs that reached `completed`.
     pub execution_count: i32,
     pub star_count: i32,
@@ -128,7 +85,7 @@ pub struct Skill {
 }
 
 /// What a client sends to create a skill.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct NewSkill {
@@ -167,6 +124,8 @@ impl NewSkill {
             output_format: self.output_format.unwrap_or(OutputFormat::Markdown),
             is_active: self.is_active.unwrap_or(true),
             is_public: false,
+            version: 1,
+            revision: 1,
             execution_count: 0,
             star_count: 0,
             last_executed_at: None,
@@ -211,7 +170,7 @@ fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> R
 }
 
 impl SkillPatch {
-    /// The skill after the change, or everything that is wrong with it.
+    /// The skill after the change, or everything that is wrong with it. Storing it counts version and revision.
     pub fn apply(self, skill: Skill, now: Timestamp) -> Result<Skill> {
         let skill = Skill {
             name: self.name.map_or(skill.name, |name| name.trim().to_owned()),
@@ -251,42 +210,6 @@ impl Skill {
 
 fn is_name_character(c: char) -> bool {
     c.is_ascii_alphanumeric() || c.is_whitespace() || matches!(c, '-' | '_' | '(' | ')')
-}
-
-/// Which skills a list shows, and in which order.
-#[derive(Clone, Debug, Default)]
-pub struct SkillFilter {
-    /// Any of these; all when empty.
-    pub categories: Vec<SkillCategory>,
-    pub is_active: Option<bool>,
-    /// Part of name or description, ignoring case.
-    pub search: Option<String>,
-    pub sort: SkillSort,
-}
-
-impl SkillFilter {
-    /// A search for nothing but spaces is none. Refuses with `VALIDATION_ERROR`.
-    pub fn searching(search: Option<String>) -> Result<Self> {
-        let search = search.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
-        let mut check = Check::default();
-        if let Some(text) = &search {
-            check.text("search", text, 1, 500);
-        }
-        check.done()?;
-        Ok(Self { search, ..Self::default() })
-    }
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(rename_all = "kebab-case")]
-pub enum SkillSort {
-    #[default]
-    Updated,
-    Created,
-    Name,
-    MostUsed,
-    Popular,
 }
 
 #[cfg(test)]
