@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
 # Fetches what the tests talk to and nobody else needs: servers written by others, into a cache outside the repository.
 #
-# `peers.sh aiosmtpd` prints the folder that it is in. The tests call this by themselves; it costs nothing the second time.
+# `peers.sh aiosmtpd` or `peers.sh oauth2-mock-server` prints the folder that it is in. The tests call this by themselves; it costs nothing the second time.
 set -euo pipefail
 
 cache=${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/kijko/peers
 aiosmtpd=1.4.6
+# The last that runs on Node.js 20.
+oauth2_mock_server=8.2.3
 
 fail() {
     echo "$1" >&2
@@ -33,7 +35,14 @@ fetch_aiosmtpd() {
         --target "$1" "aiosmtpd==$aiosmtpd"
 }
 
+fetch_oauth2_mock_server() {
+    { type -P node && type -P npm; } >/dev/null ||
+        fail "The tests of sign-in with Google need Node.js 20 and npm: sudo apt-get install nodejs npm"
+    npm install --silent --no-audit --no-fund --ignore-scripts --prefix "$1" "oauth2-mock-server@$oauth2_mock_server"
+}
+
 case ${1:-} in
 aiosmtpd) once "aiosmtpd-$aiosmtpd" fetch_aiosmtpd ;;
-*) fail "usage: peers.sh aiosmtpd" ;;
+oauth2-mock-server) once "oauth2-mock-server-$oauth2_mock_server" fetch_oauth2_mock_server ;;
+*) fail "usage: peers.sh aiosmtpd | oauth2-mock-server" ;;
 esac

@@ -2,7 +2,7 @@
 # Sees to what Kijko is built and run with: a C compiler, curl, PostgreSQL's programs and Rust.
 #
 # Installs what is missing on Debian and Ubuntu. Elsewhere, or where it may not, it says what to install.
-# `setup.sh tests` sees to what the tests need beside that: Redis, and pip for a mail server.
+# `setup.sh tests` sees to what the tests need beside that: Redis, pip for a mail server, and npm for a provider of sign-in.
 # `setup.sh postgres-dir` only prints the folder of PostgreSQL's programs.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -35,6 +35,7 @@ missing_packages() {
     [[ $purpose == tests ]] || return 0
     { has redis-server && has redis-cli; } || echo "$redis"
     python3 -m pip --version >/dev/null 2>&1 || echo "$pip"
+    { has node && has npm; } || echo "$npm"
 }
 
 rust_is_new_enough() {
@@ -81,13 +82,15 @@ fi
 
 if has apt-get; then
     compiler='gcc libc6-dev' curl='curl ca-certificates' postgres=postgresql redis=redis-server pip=python3-pip
+    npm='nodejs npm'
     command='sudo apt-get install'
 elif has dnf; then
-    compiler=gcc curl=curl postgres=postgresql-server redis=redis pip=python3-pip command='sudo dnf install'
+    compiler=gcc curl=curl postgres=postgresql-server redis=redis pip=python3-pip npm=nodejs-npm command='sudo dnf install'
 elif has brew; then
-    compiler=gcc curl=curl postgres=postgresql@17 redis=redis pip=python command='brew install'
+    compiler=gcc curl=curl postgres=postgresql@17 redis=redis pip=python npm=node command='brew install'
 else
     compiler='a C compiler,' curl='curl,' postgres='the PostgreSQL server,' redis='Redis,' pip='Python with pip,'
+    npm='Node.js 20 with npm,'
     command='install these:'
 fi
 

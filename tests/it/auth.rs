@@ -2,6 +2,8 @@
 
 use serde_json::json;
 
+use crate::harness::browser::{Browser, finish, returned, start};
+use crate::harness::social::{ADA, GithubPerson, Providers};
 use crate::harness::{Installation, Mode, PASSWORD};
 
 /// AUTH-01 to AUTH-08 hold whoever signs people in, so each of these is run with the built-in provider and with a realm
@@ -41,6 +43,7 @@ in_both_modes! {
     logging_out_ends_the_session_at_once_and_everywhere,
     an_expired_access_token_is_good_enough_to_log_out,
     a_token_survives_a_restart_and_works_on_every_process,
+    people_sign_in_with_google_and_github_and_with_nobody_else,
 }
 
 async fn signing_up_gives_a_session_and_an_organisation_of_ones_own(app: Installation) {
@@ -228,4 +231,33 @@ async fn a_token_survives_a_restart_and_works_on_every_process(here: Installatio
     let skill = ada.create_skill("Summary").await;
     let there = Installation::beside(&here, &[]).await;
     there.with_token(ada.access_token()).get(&format!("/api/v1/skills/{skill}")).await.ok(200);
+}
+
+async fn people_sign_in_with_google_and_github_and_with_nobody_else(app: Installation) {
+    let providers = Providers::start().await;
+    let app = providers.serve(&app).await;
+    // Two people, so that each is let in without a look at the other.
+    let emails = json!([{ "email": "bob@example.com", "primary": true, "verified": true }]);
+    providers.github.be(GithubPerson { name: Some("Bob Byron"), emails, ..GithubPerson::default() });
+    for (provider, email, first_name) in [("google", ADA, "Ada"), ("github", "bob@example.com", "Bob")] {
+        let sign_in = async || returned(&Browser::new().sign_in(&start(&app, provider).await, &[]).await);
+        let back = sign_in().await;
+        let tokens = finish(&app, &back).await.ok(200);
+        assert!(tokens["refresh_token"].is_string() && tokens["token_type"] == "Bearer", "{tokens}");
+        let me = app.with_token(tokens["access_token"].as_str().unwrap()).get("/api/v1/auth/me").await.ok(200);
+        assert_eq!((&me["email"], &me["first_name"]), (&json!(email), &json!(first_name)));
+        assert_eq!(me["roles"], json!(["owner"]), "of an organisation of their own");
+        finish(&app, &back).await.refused(400, "OAUTH_STATE_INVALID");
+
+        let again = finish(&app, &sign_in().await).await.ok(200);
+        let who = app.with_token(again["access_token"].as_str().unwrap()).get("/api/v1/auth/me").await.ok(200);
+        assert_eq!((&who["id"], &who["org_id"]), (&me["id"], &me["org_id"]), "the same person comes back");
+        let theirs = format!("login_history WHERE user_id = '{}' AND auth_method = 'sso'", me["id"].as_str().unwrap());
+        assert_eq!(app.count(&format!("{theirs} AND status = 'success'")).await, 2);
+    }
+    assert_eq!(app.count("users").await, 2);
+    for other in ["twitter", "facebook", "Google", "google%20"] {
+        let path = format!("/api/v1/auth/oauth/{other}");
+        app.nobody().get(&path).await.refused(400, "UNSUPPORTED_PROVIDER");
+    }
 }

@@ -36,5 +36,6 @@ mod signing_keys;
 mod skill_edits;
 mod skill_versions;
 mod skills;
+mod social;
 mod team;
 mod test_runs;

@@ -46,7 +46,7 @@ codes! {
     Conflict "CONFLICT" "This does not fit the present state",
     DependencyUnavailable "DEPENDENCY_UNAVAILABLE" "A service that Kijko needs is not available",
     EmailTaken "EMAIL_TAKEN" "An account with this e-mail address exists",
-    EmailNotVerified "EMAIL_NOT_VERIFIED" "Confirm your e-mail address first; a link was mailed to you",
+    EmailNotVerified "EMAIL_NOT_VERIFIED" "Confirm your e-mail address first, by the link that was mailed to you or at the provider that vouches for you",
     ExecutionNotFound "EXECUTION_NOT_FOUND" "No such execution",
     Forbidden "FORBIDDEN" "Your role does not allow this",
     IdempotencyConflict "IDEMPOTENCY_CONFLICT" "This Idempotency-Key was used for another request",
@@ -179,6 +179,10 @@ pub enum Error {
     #[error("{}", code.title())]
     Unavailable { code: Code, source: Option<Source> },
 
+    /// Whoever runs the installation has not set it up.
+    #[error("{}: {what}", code.title())]
+    NotConfigured { code: Code, what: &'static str },
+
     #[error("{}", Code::InternalError.title())]
     Internal { context: &'static str, source: Option<Source> },
 }
@@ -220,6 +224,7 @@ impl Error {
             | Error::Conflict { code, .. }
             | Error::LimitReached { code, .. }
             | Error::Locked { code, .. }
+            | Error::NotConfigured { code, .. }
             | Error::Unavailable { code, .. } => *code,
             Error::QuotaExceeded(_) => Code::QuotaExceeded,
             Error::Outdated { .. } => Code::PreconditionFailed,
@@ -242,6 +247,7 @@ impl Error {
             | Error::Outdated { .. }
             | Error::LimitReached { .. }
             | Error::QuotaExceeded(_)
+            | Error::NotConfigured { .. }
             | Error::Internal { .. } => false,
         }
     }

@@ -141,7 +141,7 @@ impl From<Error> for Problem {
             Error::Locked { retry_after, .. } => {
                 (StatusCode::TOO_MANY_REQUESTS, None, Some(json!({ "retryAfter": retry_after })))
             }
-            Error::Unavailable { .. } => (StatusCode::SERVICE_UNAVAILABLE, None, None),
+            Error::NotConfigured { .. } | Error::Unavailable { .. } => (StatusCode::SERVICE_UNAVAILABLE, None, None),
             Error::Internal { .. } => (StatusCode::INTERNAL_SERVER_ERROR, None, None),
         };
         Self { status, code: error.code(), detail, field, details, internal, headers: advice(&error) }

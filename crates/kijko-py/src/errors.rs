@@ -33,7 +33,7 @@ pub fn raised(error: &Error) -> PyErr {
             ("RateLimited", None, json!({ "limit": standing.limit, "retryAfter": standing.frees_in_seconds }))
         }
         Error::Locked { retry_after, .. } => ("RateLimited", None, json!({ "retryAfter": retry_after })),
-        Error::Unavailable { .. } => ("Unavailable", None, Value::Null),
+        Error::NotConfigured { .. } | Error::Unavailable { .. } => ("Unavailable", None, Value::Null),
         Error::Internal { .. } => ("InternalError", None, Value::Null),
     };
     raise(class, &error.to_string(), error.code().as_str(), field.as_deref(), &details, error.is_retryable())

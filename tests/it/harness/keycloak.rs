@@ -6,19 +6,16 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use axum::body::Body;
-use axum::extract::{Request, State};
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
-use http_body_util::BodyExt;
-use regex::Regex;
 use reqwest::{Method, redirect};
 use serde_json::{Value, json};
 use tokio::sync::{OnceCell, RwLock};
+
+use super::gate::Gate;
 
 pub const CLIENT_SECRET: &str = "a-secret-of-the-tests";
 
@@ -194,10 +191,10 @@ impl Realm {
     async fn at(&self, method: Method, path: &str, body: Option<Value>) -> Value {
         let form =
             [("grant_type", "password"), ("client_id", "admin-cli"), ("username", "admin"), ("password", "admin")];
-        let url = format!("{}/realms/master/protocol/openid-connect/token", self.gate.origin);
+        let url = format!("{}/realms/master/protocol/openid-connect/token", self.gate.origin());
         let token = self.form(&url, &form).await;
         let token = token.1["access_token"].as_str().expect("the administrator signs in").to_owned();
-        let mut request = self.http.request(method, format!("{}{path}", self.gate.origin)).bearer_auth(token);
+        let mut request = self.http.request(method, format!("{}{path}", self.gate.origin())).bearer_auth(token);
         if let Some(body) = body {
             request = request.header("content-type", "application/json").body(body.to_string());
         }
@@ -256,143 +253,4 @@ impl Realm {
         });
         self.admin(Method::POST, "/components", Some(key)).await;
     }
-}
-
-/// Keeps cookies, follows redirects by hand, and fills in forms.
-#[derive(Default)]
-pub struct Browser {
-    http: reqwest::Client,
-    cookies: Mutex<Vec<(String, String)>>,
-}
-
-impl Browser {
-    pub fn new() -> Self {
-        let http = reqwest::Client::builder().redirect(redirect::Policy::none()).build().expect("a client");
-        Self { http, cookies: Mutex::default() }
-    }
-
-    /// Opens a page; where it shows a form, fills it in and sends it; and goes on until it is sent away.
-    pub async fn sign_in(&self, url: &str, fields: &[(&str, &str)]) -> String {
-        let start = url::Url::parse(url).expect("a URL");
-        let (mut next, mut form) = (start.clone(), None);
-        let action = Regex::new(r#"(?s)<form[^>]*?action="([^"]+)"[^>]*method="post""#).unwrap();
-        for _ in 0..10 {
-            let reply = self.send(&next, form.take()).await;
-            if reply.status().is_redirection() {
-                let location = reply.headers()["location"].to_str().expect("text").to_owned();
-                next = next.join(&location).expect("a URL");
-                if next.authority() != start.authority() {
-                    return next.into();
-                }
-                continue;
-            }
-            let (status, page) = (reply.status(), reply.text().await.expect("text"));
-            assert_eq!(status, 200, "Keycloak shows an error: {page}");
-            let action = action.captures(&page).unwrap_or_else(|| panic!("a page without a form: {page}"));
-            next = next.join(&action[1].replace("&amp;", "&")).expect("a URL");
-            form = Some(url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish());
-        }
-        panic!("Keycloak keeps asking")
-    }
-
-    /// The page, and where a link on it leads.
-    pub async fn link(&self, url: &str, containing: &str) -> String {
-        let url = url::Url::parse(url).expect("a URL");
-        let page = self.send(&url, None).await.text().await.expect("text");
-        let links = Regex::new(r#"href="([^"]+)""#).unwrap();
-        let mut links = links.captures_iter(&page).map(|found| found[1].replace("&amp;", "&"));
-        let link = links.find(|link| link.contains(containing)).unwrap_or_else(|| panic!("no such link: {page}"));
-        url.join(&link).expect("a URL").into()
-    }
-
-    async fn send(&self, url: &url::Url, form: Option<String>) -> reqwest::Response {
-        let cookies = self.cookies.lock().unwrap().iter().map(|(n, v)| format!("{n}={v}")).collect::<Vec<_>>();
-        let mut request = match form {
-            None => self.http.get(url.clone()),
-            Some(form) => {
-                self.http.post(url.clone()).header("content-type", "application/x-www-form-urlencoded").body(form)
-            }
-        };
-        if !cookies.is_empty() {
-            request = request.header("cookie", cookies.join("; "));
-        }
-        let reply = request.send().await.expect("Keycloak answers");
-        let mut kept = self.cookies.lock().unwrap();
-        for cookie in reply.headers().get_all("set-cookie") {
-            let pair = cookie.to_str().expect("text").split(';').next().unwrap_or_default();
-            let (name, value) = pair.split_once('=').expect("a cookie");
-            kept.retain(|(other, _)| other != name);
-            kept.push((name.to_owned(), value.to_owned()));
-        }
-        drop(kept);
-        reply
-    }
-}
-
-/// Stands between Kijko and Keycloak: counts what is asked, and can be shut.
-pub struct Gate {
-    pub url: String,
-    /// Keycloak itself, behind it.
-    origin: String,
-    state: AtomicU8,
-    fetched_keys: AtomicUsize,
-    http: reqwest::Client,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum GateIs {
-    Open,
-    /// Answers every call with an error.
-    Broken,
-    /// Never answers.
-    Hanging,
-}
-
-impl Gate {
-    async fn open(port: u16) -> Arc<Self> {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let gate = Arc::new(Self {
-            url: format!("http://{}", listener.local_addr().expect("bound")),
-            origin: format!("http://127.0.0.1:{port}"),
-            state: AtomicU8::new(0),
-            fetched_keys: AtomicUsize::new(0),
-            http: reqwest::Client::builder().redirect(redirect::Policy::none()).build().expect("a client"),
-        });
-        let router = axum::Router::new().fallback(pass).with_state(gate.clone());
-        tokio::spawn(async move { axum::serve(listener, router).await });
-        gate
-    }
-
-    pub fn turn(&self, state: GateIs) {
-        self.state.store(state as u8, Ordering::SeqCst);
-    }
-
-    /// How often the keys of the realm were asked for.
-    pub fn fetched_keys(&self) -> usize {
-        self.fetched_keys.load(Ordering::SeqCst)
-    }
-}
-
-async fn pass(State(gate): State<Arc<Gate>>, request: Request) -> Response {
-    if request.uri().path().ends_with("/certs") {
-        gate.fetched_keys.fetch_add(1, Ordering::SeqCst);
-    }
-    match gate.state.load(Ordering::SeqCst) {
-        0 => {}
-        1 => return StatusCode::BAD_GATEWAY.into_response(),
-        _ => std::future::pending().await,
-    }
-    let (parts, body) = request.into_parts();
-    let body = body.collect().await.expect("a body").to_bytes();
-    let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
-    // With the headers of the caller, `Host` above all: Keycloak names itself by it.
-    let forwarded = gate.http.request(parts.method, format!("{}{path}", gate.origin)).headers(parts.headers).body(body);
-    let Ok(reply) = forwarded.send().await else { return StatusCode::BAD_GATEWAY.into_response() };
-    let mut response = Response::builder().status(reply.status());
-    for (name, value) in reply.headers() {
-        if name != "transfer-encoding" {
-            response = response.header(name, value);
-        }
-    }
-    response.body(Body::from(reply.bytes().await.unwrap_or_default())).expect("a response")
 }

@@ -12,12 +12,15 @@ use kijko_core::{App, Config};
 use serde_json::{Value, json};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 
+pub mod browser;
 pub mod cluster;
+pub mod gate;
 pub mod keycloak;
 pub mod peers;
 mod people;
 pub mod provider;
 pub mod redis;
+pub mod social;
 
 pub use keycloak::Mode;
 use keycloak::Realm;

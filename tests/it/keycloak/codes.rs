@@ -1,30 +1,10 @@
 //! The main way in: the browser goes to the realm's own pages and comes back with a code.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::harness::keycloak::Browser;
+use crate::harness::browser::{Browser, finish, returned, start};
 use crate::harness::{Installation, PASSWORD};
 use crate::keycloak::installation;
-
-const CALLBACK: &str = "http://localhost:3000/auth/callback";
-
-async fn start(app: &Installation, provider: &str) -> String {
-    let started = app.nobody().get(&format!("/api/v1/auth/oauth/{provider}")).await.ok(200);
-    assert_eq!(started["provider"], provider);
-    started["redirect_url"].as_str().unwrap().to_owned()
-}
-
-/// What the front end's callback page sends on.
-fn returned(url: &str) -> Value {
-    let url = url::Url::parse(url).unwrap();
-    assert_eq!(url.as_str().split('?').next(), Some(CALLBACK), "the browser comes back to the front end");
-    let member = |name: &str| url.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value.into_owned());
-    json!({ "code": member("code").expect("a code"), "state": member("state"), "redirect_uri": CALLBACK })
-}
-
-async fn finish(app: &Installation, body: &Value) -> crate::harness::Reply {
-    app.nobody().post("/api/v1/auth/oauth/callback", body.clone()).await
-}
 
 #[tokio::test]
 async fn a_browser_signs_in_at_the_realm_and_comes_back_signed_in() {

@@ -8,7 +8,8 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use serde_json::{Value, json};
 
-use crate::harness::keycloak::{Alone, GateIs, Realm};
+use crate::harness::gate::GateIs;
+use crate::harness::keycloak::{Alone, Realm};
 use crate::harness::{Installation, PASSWORD, eventually};
 use crate::keycloak::installation;
 

@@ -3,7 +3,8 @@
 use reqwest::Method;
 use serde_json::json;
 
-use crate::harness::keycloak::{Browser, Realm};
+use crate::harness::browser::Browser;
+use crate::harness::keycloak::Realm;
 use crate::harness::{Installation, PASSWORD, eventually};
 use crate::keycloak::installation;
 

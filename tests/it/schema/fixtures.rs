@@ -190,6 +190,14 @@ pub const TABLES: &[Table] = &[
         change: "used_at = now()",
     },
     Table {
+        name: "user_identities",
+        key: "provider_account_id",
+        whose: Whose::Nobody,
+        rows: &["first"],
+        row: &[("provider", "'google'"), ("provider_account_id", "'{owner} {row}'"), USER, MADE],
+        change: "created_at = now()",
+    },
+    Table {
         name: "audit_logs",
         key: "id",
         whose: Whose::Columns,

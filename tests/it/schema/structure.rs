@@ -3,10 +3,11 @@
 use super::{OURS, exactly, nothing};
 
 /// Foreign keys that do not begin with the organisation.
-const PLAIN_KEYS: [(&str, &str); 3] = [
+const PLAIN_KEYS: [(&str, &str); 4] = [
     ("organization_members_user_id_fkey", "a person belongs to no organisation; this table says to which they do"),
     ("refresh_tokens_session_id_fkey", "the token is looked up before an organisation is known"),
     ("auth_tickets_user_id_fkey", "a link is sent to a person, whatever organisations they belong to"),
+    ("user_identities_user_id_fkey", "a provider vouches for a person, whatever organisations they belong to"),
 ];
 
 /// Indexes of tenant tables that do not begin with the organisation.

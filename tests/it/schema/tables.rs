@@ -5,7 +5,7 @@ use regex::Regex;
 use super::{OURS, catalogue, exactly, nothing};
 
 /// Tables that belong to no single organisation.
-const WITHOUT_ORGANIZATION: [(&str, &str); 9] = [
+const WITHOUT_ORGANIZATION: [(&str, &str); 10] = [
     ("organizations", "is the organisation; its id is what others call organization_id"),
     ("users", "a person may belong to several organisations; organization_members says to which"),
     ("refresh_tokens", "is looked up by its hash before an organisation is known; its session has one"),
@@ -13,6 +13,7 @@ const WITHOUT_ORGANIZATION: [(&str, &str); 9] = [
     ("signing_keys", "belongs to the installation"),
     ("mail_outbox", "a sign-up is mailed about before anybody is in an organisation; what tenants add names theirs"),
     ("auth_tickets", "are looked up by their hash before an organisation is known"),
+    ("user_identities", "are looked up before an organisation is known, and belong to a person"),
     ("login_locks", "locks an address whether or not it has an account, so it belongs to nobody"),
     ("login_history", "an attempt at an address without an account belongs to no organisation; the others have one"),
 ];
@@ -48,6 +49,7 @@ const PERSONAL_DATA: &[(&str, bool, Erasure, &str)] = &[
         Erasure::Erase,
         "which links one was sent and when, without their secrets; gone within days",
     ),
+    ("user_identities", true, Erasure::Erase, "with which accounts elsewhere one signs in"),
     ("audit_logs", true, Erasure::Anonymise, "evidence for others: entries stay, the name of the actor goes"),
     ("api_keys", true, Erasure::Erase, "one's own keys, exported without their hashes"),
     (

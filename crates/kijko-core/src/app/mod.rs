@@ -28,6 +28,7 @@ use crate::ports::identity::{AccessTokens, Passwords};
 use crate::ports::jobs::JobEngine;
 use crate::ports::mails::Mailer;
 use crate::ports::models::Models;
+use crate::ports::oauth::SocialProviders;
 use crate::ports::rate_limits::RateLimits;
 use crate::ports::realms::Realm;
 use crate::ports::secrets::Secrets;
@@ -37,6 +38,7 @@ use crate::services::signing_keys::{self, Keyring, LastLook};
 
 mod models;
 pub mod operations;
+mod social;
 mod start_error;
 
 pub use start_error::StartError;
@@ -56,6 +58,8 @@ pub struct Ports {
     pub(crate) secrets: Arc<dyn Secrets>,
     /// Who signs people in instead of us.
     pub(crate) realm: Option<Realm>,
+    /// Who vouches for people where there is no realm.
+    pub(crate) social: SocialProviders,
     pub(crate) events: Arc<dyn Events>,
     pub(crate) limits: Arc<dyn RateLimits>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -110,6 +114,7 @@ impl App {
             models: models::connect(&config, &clock)?,
             limits: rate_limits(&config).await?,
             realm: realm(&config, &clock)?,
+            social: social::connect(&config)?,
             store: Arc::new(store),
             jobs: Arc::new(jobs),
             passwords: Arc::new(Argon2Passwords::new(random.clone())),

@@ -129,6 +129,7 @@ pub struct Config {
     pub database: DatabaseConfig,
     pub identity: IdentityConfig,
     pub keycloak: KeycloakConfig,
+    pub social: SocialConfig,
     pub mail: MailConfig,
     pub models: ModelConfig,
     pub runs: RunConfig,
@@ -210,6 +211,25 @@ pub struct KeycloakConfig {
     pub admin_role: String,
     /// Whether the front end's form may send passwords through us to the realm; RFC 9700 forbids it.
     pub direct_grant: bool,
+}
+
+/// Who vouches for people when `identity.mode` is built-in. A realm asks them itself.
+#[derive(Clone, Debug)]
+pub struct SocialConfig {
+    pub google: Option<SocialClient>,
+    /// Whose discovery document and ID tokens are believed.
+    pub google_issuer: String,
+    pub github: Option<SocialClient>,
+    /// Where people sign in; another one for GitHub Enterprise.
+    pub github_url: String,
+    pub github_api_url: String,
+}
+
+/// Our registration at a provider.
+#[derive(Clone, Debug)]
+pub struct SocialClient {
+    pub id: String,
+    pub secret: SecretString,
 }
 
 #[derive(Clone, Debug)]
@@ -329,6 +349,13 @@ impl Config {
                 admin_role: s.text("KEYCLOAK_ADMIN_ROLE", "admin"),
                 direct_grant: s.parsed("KEYCLOAK_DIRECT_GRANT", "false"),
             },
+            social: SocialConfig {
+                google: social_client(&mut s, "GOOGLE_CLIENT_ID", "GOOGLE_CLIENT_SECRET"),
+                google_issuer: s.url("GOOGLE_ISSUER", "https://accounts.google.com"),
+                github: social_client(&mut s, "GITHUB_CLIENT_ID", "GITHUB_CLIENT_SECRET"),
+                github_url: s.url("GITHUB_URL", "https://github.com"),
+                github_api_url: s.url("GITHUB_API_URL", "https://api.github.com"),
+            },
             mail: MailConfig {
                 provider: s.parsed("MAIL_PROVIDER", "log"),
                 from: s.text("MAIL_FROM", "no-reply@kijko.nl"),
@@ -411,6 +438,13 @@ impl Config {
             "KEYCLOAK_REALM",
             "must be the name of a realm",
         );
+        for (name, url) in [
+            ("GOOGLE_ISSUER", &self.social.google_issuer),
+            ("GITHUB_URL", &self.social.github_url),
+            ("GITHUB_API_URL", &self.social.github_api_url),
+        ] {
+            s.refuse(!local && !url.starts_with("https:"), name, "must be https outside local");
+        }
         let only_localhost = self.http.cors_origins.iter().all(|o| o.contains("//localhost"));
         let production = self.environment == Environment::Ai;
         s.refuse(production && only_localhost, "CORS_ORIGINS", "must name the front end's origin in ai");
@@ -459,6 +493,14 @@ impl Config {
     }
 }
 
+/// None when neither is set.
+fn social_client(s: &mut Source, id_name: &'static str, secret_name: &'static str) -> Option<SocialClient> {
+    let (id, secret) = (s.optional(id_name), s.secret(secret_name));
+    s.refuse(id.is_none() && secret.is_some(), id_name, &format!("is required beside {secret_name}"));
+    s.refuse(id.is_some() && secret.is_none(), secret_name, &format!("is required beside {id_name}"));
+    Some(SocialClient { id: id?, secret: secret? })
+}
+
 impl MailConfig {
     fn check(&self, s: &mut Source, local: bool) {
         s.refuse(!self.from.contains('@'), "MAIL_FROM", "must be an e-mail address");
@@ -503,6 +545,18 @@ mod tests {
         let text = error.to_string();
         for name in ["PORT", "CORS_ORIGINS", "JOB_CONCURRENCY", "DATABASE_URL", "ENCRYPTION_KEY", "PUBLIC_URL"] {
             assert!(text.contains(name), "{name} is missing in: {text}");
+        }
+    }
+
+    #[test]
+    fn a_provider_of_sign_in_needs_its_id_and_its_secret() {
+        let config = Config::from_values(&[("GITHUB_CLIENT_ID", "id"), ("GITHUB_CLIENT_SECRET", "secret")]);
+        let social = config.expect("both are there").social;
+        assert!(social.github.is_some_and(|client| client.id == "id") && social.google.is_none());
+        for half in ["GOOGLE_CLIENT_ID", "GOOGLE_CLIENT_SECRET", "GITHUB_CLIENT_ID", "GITHUB_CLIENT_SECRET"] {
+            let error = Config::from_values(&[(half, "x")]).expect_err("half of it is missing").to_string();
+            let other = if half.ends_with("ID") { half.replace("ID", "SECRET") } else { half.replace("SECRET", "ID") };
+            assert!(error.contains(&format!("{other} is required beside {half}")), "{error}");
         }
     }
 

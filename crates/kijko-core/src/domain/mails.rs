@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::domain::invitations::TeamInvitation;
+use crate::domain::oauth::OauthProvider;
 use crate::domain::tickets::TicketKind;
 
 /// What lies in the outbox.
@@ -85,6 +86,19 @@ impl Mail {
              Kijko\n"
         );
         Self { to: to.to_owned(), subject: "Your password was changed".to_owned(), text }
+    }
+
+    pub fn provider_linked(to: &str, provider: OauthProvider, app_url: &str) -> Self {
+        let provider = provider.title();
+        let text = format!(
+            "Hello,\n\n\
+             your {provider} account with this e-mail address was used to sign in to your Kijko account, for the first time.\n\
+             From now on it opens your Kijko account.\n\n\
+             If it was not you, somebody else uses your {provider} account: secure it, and write to us from\n\n\
+             {app_url}\n\n\n\
+             Kijko\n"
+        );
+        Self { to: to.to_owned(), subject: format!("You can now sign in with {provider}"), text }
     }
 
     pub fn magic_link(to: &str, link: &str) -> Self {

@@ -22,6 +22,7 @@ pub mod oauth;
 pub mod organizations;
 pub mod page;
 pub mod plans;
+pub mod profiles;
 pub mod reading;
 pub mod realms;
 pub mod sessions;

@@ -1,14 +1,26 @@
 //! Signing in by way of somebody who knows the person: the authorization code with PKCE.
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::domain::vocabulary::vocabulary;
+use crate::error::{Error, Result};
 
 vocabulary! {
     /// Who can vouch for somebody.
     OauthProvider { Google = "google", Github = "github", Keycloak = "keycloak" }
+}
+
+impl OauthProvider {
+    /// As people know it.
+    pub fn title(self) -> &'static str {
+        match self {
+            OauthProvider::Google => "Google",
+            OauthProvider::Github => "GitHub",
+            OauthProvider::Keycloak => "Keycloak",
+        }
+    }
 }
 
 /// What a start may ask for.
@@ -30,12 +42,33 @@ pub struct OauthStart {
 #[derive(Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct OauthCallback {
-    #[cfg_attr(feature = "openapi", schema(value_type = String))]
-    pub code: SecretString,
+    /// Required unless there is an `error`.
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
+    pub code: Option<SecretString>,
+    /// What the provider said instead of a code, such as `access_denied`. The state is used up all the same.
+    pub error: Option<String>,
     /// The same as at the start.
     pub redirect_uri: String,
     #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub state: SecretString,
+}
+
+impl OauthCallback {
+    /// Longest code that is sent on; those of the providers are much shorter.
+    const MAX_CODE: usize = 4096;
+
+    pub fn checked(self) -> Result<Self> {
+        if self.code.is_none() && self.error.is_none() {
+            return Err(Error::invalid("code", "required", "code is required"));
+        }
+        Ok(self)
+    }
+
+    /// What may be good for something. None when the provider let nobody in, as when a person changed their mind.
+    pub fn usable_code(&self) -> Option<&str> {
+        let code = self.code.as_ref().filter(|_| self.error.is_none())?.expose_secret();
+        (1..=Self::MAX_CODE).contains(&code.len()).then_some(code)
+    }
 }
 
 /// What a sign-in needs to remember until the browser comes back; kept sealed under its state.

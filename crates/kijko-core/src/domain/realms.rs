@@ -4,6 +4,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
 use crate::domain::ids::{OrganizationId, SessionId, UserId};
+use crate::domain::profiles::Profile;
 use crate::domain::time::Timestamp;
 
 /// What a verified access token of the realm says.
@@ -17,18 +18,10 @@ pub struct RealmClaims {
     pub session_id: SessionId,
     /// The organisation that the token is for. What is no id of an organisation is the nil id, which is nobody's.
     pub organization: Option<OrganizationId>,
-    pub profile: RealmProfile,
+    pub profile: Profile,
     /// Whether the realm counts them among the staff.
     pub is_platform_admin: bool,
     pub expires_at: Timestamp,
-}
-
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RealmProfile {
-    pub email: Option<String>,
-    pub email_verified: bool,
-    pub given_name: Option<String>,
-    pub family_name: Option<String>,
 }
 
 /// What the realm gives for a grant.
@@ -74,57 +67,4 @@ pub struct Namesake {
     pub id: UserId,
     pub email_verified: bool,
     pub linked: bool,
-}
-
-impl RealmProfile {
-    /// As ours are stored. None when there is none that could be.
-    pub fn address(&self) -> Option<String> {
-        let address = self.email.as_deref()?.trim().to_lowercase();
-        (address.contains('@') && (3..=254).contains(&address.chars().count())).then_some(address)
-    }
-
-    /// First and last name as ours are stored: the realm may have none, or stranger ones than we take.
-    pub fn names(&self) -> (String, String) {
-        let local = self.email.as_deref().and_then(|email| email.split('@').next());
-        let first = [self.given_name.as_deref(), local].into_iter().flatten().map(tamed).find(|name| !name.is_empty());
-        let last = self.family_name.as_deref().map(tamed).filter(|name| !name.is_empty());
-        (first.unwrap_or_else(|| "-".into()), last.unwrap_or_else(|| "-".into()))
-    }
-}
-
-fn tamed(name: &str) -> String {
-    let name: String = name.chars().filter(|c| !c.is_control() && !matches!(c, '<' | '>')).take(50).collect();
-    name.trim().to_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn profile(email: &str, given: &str, family: &str) -> RealmProfile {
-        let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-        RealmProfile { email: text(email), email_verified: true, given_name: text(given), family_name: text(family) }
-    }
-
-    #[test]
-    fn names_of_the_realm_fit_into_ours() {
-        let cases = [
-            (profile("ada@x.org", "Ada", "Lovelace"), ("Ada", "Lovelace")),
-            (profile("ada@x.org", "", ""), ("ada", "-")),
-            (profile("", "", ""), ("-", "-")),
-            (profile("ada@x.org", "  <b>Ada\u{7}</b> ", " "), ("bAda/b", "-")),
-        ];
-        for (profile, (first, last)) in cases {
-            assert_eq!(profile.names(), (first.to_owned(), last.to_owned()), "{profile:?}");
-        }
-        assert_eq!(profile("a@x.org", &"x".repeat(300), "").names().0.len(), 50);
-    }
-
-    #[test]
-    fn an_address_is_taken_only_where_it_could_be_stored() {
-        assert_eq!(profile(" Ada@X.org ", "", "").address().as_deref(), Some("ada@x.org"));
-        for bad in ["", "ada", &format!("{}@x.org", "a".repeat(260))] {
-            assert_eq!(profile(bad, "", "").address(), None, "{bad}");
-        }
-    }
 }

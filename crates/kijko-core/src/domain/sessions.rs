@@ -19,6 +19,16 @@ vocabulary!(
     AuthMethod { Password = "password", Sso = "sso", MagicLink = "magic_link", ApiKey = "api_key" }
 );
 
+impl AuthMethod {
+    /// The same in an access token: RFC 8176 has a word for passwords alone.
+    pub fn amr(self) -> &'static str {
+        match self {
+            AuthMethod::Password => "pwd",
+            AuthMethod::Sso | AuthMethod::MagicLink | AuthMethod::ApiKey => self.as_str(),
+        }
+    }
+}
+
 /// Where a request comes from.
 #[derive(Clone, Debug)]
 pub struct Origin {

@@ -16,14 +16,21 @@ pub trait AccountRepo: Send {
     /// The user as a member of this organisation; without membership when they no longer are.
     async fn find(&mut self, user: UserId, organization: OrganizationId) -> Result<Option<Account>>;
 
-    /// A user with an organisation of their own, as its owner. Refuses with `EMAIL_TAKEN`.
-    async fn insert(&mut self, user: &User, hash: &str, organization: &Organization, now: Timestamp) -> Result<()>;
+    /// A user with an organisation of their own, as its owner; without a hash no password is right.
+    /// Refuses with `EMAIL_TAKEN`.
+    async fn insert(
+        &mut self,
+        user: &User,
+        hash: Option<&str>,
+        organization: &Organization,
+        now: Timestamp,
+    ) -> Result<()>;
 
     /// The address is known to be theirs.
     async fn confirm_email(&mut self, user: UserId, now: Timestamp) -> Result<()>;
 
     /// A user without an organisation, who is about to join one. Refuses with `EMAIL_TAKEN`.
-    async fn insert_person(&mut self, user: &User, hash: &str, now: Timestamp) -> Result<()>;
+    async fn insert_person(&mut self, user: &User, hash: Option<&str>, now: Timestamp) -> Result<()>;
 
     async fn password_hash(&mut self, user: UserId) -> Result<Option<String>>;
 

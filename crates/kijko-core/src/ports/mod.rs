@@ -24,6 +24,7 @@ pub mod login_attempts;
 pub mod mails;
 pub mod memberships;
 pub mod models;
+pub mod oauth;
 pub mod rate_limits;
 pub mod realms;
 pub mod secrets;
@@ -90,6 +91,7 @@ pub trait SystemTx: Send {
     fn mails(&mut self) -> &mut dyn mails::MailRepo;
     fn memberships(&mut self) -> &mut dyn memberships::MembershipRepo;
     fn outbox(&mut self) -> &mut dyn mails::Outbox;
+    fn identities(&mut self) -> &mut dyn oauth::IdentityRepo;
     fn invitations(&mut self) -> &mut dyn invitations::JoinRepo;
     fn realm_sessions(&mut self) -> &mut dyn realms::RealmSessionRepo;
     fn realm_users(&mut self) -> &mut dyn realms::RealmUserRepo;

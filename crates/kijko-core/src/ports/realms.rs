@@ -8,9 +8,11 @@ use secrecy::SecretString;
 use crate::domain::accounts::{Account, NewAccount, User};
 use crate::domain::ids::{OrganizationId, SessionId, UserId};
 use crate::domain::organizations::Organization;
-use crate::domain::realms::{Namesake, RealmClaims, RealmProfile, RealmSession, RealmTokens};
+use crate::domain::profiles::Profile;
+use crate::domain::realms::{Namesake, RealmClaims, RealmSession, RealmTokens};
 use crate::domain::time::Timestamp;
 use crate::error::Result;
+use crate::ports::oauth::{AuthorizationRequest, CodeGrant};
 
 /// The outside identity provider of this installation.
 #[derive(Clone)]
@@ -36,8 +38,9 @@ pub trait RealmTokenVerifier: Send + Sync {
 /// answer is `AUTH_UNAVAILABLE`.
 #[async_trait]
 pub trait RealmClient: Send + Sync {
-    /// Where a browser signs in; comes back to the redirect URI with a code and the state.
-    fn authorization_url(&self, request: &AuthorizationRequest<'_>) -> Result<String>;
+    /// Where a browser signs in; comes back to the redirect URI with a code and the state. With a broker, the realm sends
+    /// it on to that provider at once.
+    fn authorization_url(&self, request: &AuthorizationRequest<'_>, broker: Option<&str>) -> Result<String>;
 
     /// Refuses with `INVALID_CREDENTIALS`, `OAUTH_CODE_INVALID` or `REFRESH_TOKEN_INVALID`, by the kind of grant.
     async fn redeem(&self, grant: Grant<'_>, now: Timestamp) -> Result<RealmTokens>;
@@ -57,12 +60,7 @@ pub trait RealmClient: Send + Sync {
 
 /// What is exchanged for tokens.
 pub enum Grant<'a> {
-    Code {
-        code: &'a str,
-        redirect_uri: &'a str,
-        verifier: &'a str,
-        nonce: &'a str,
-    },
+    Code(CodeGrant<'a>),
     /// Only for the front end's own form, where the realm allows it.
     Password {
         email: &'a str,
@@ -71,16 +69,6 @@ pub enum Grant<'a> {
     Refresh {
         token: &'a SecretString,
     },
-}
-
-pub struct AuthorizationRequest<'a> {
-    pub redirect_uri: &'a str,
-    pub state: &'a str,
-    pub nonce: &'a str,
-    /// Of the PKCE verifier, S256.
-    pub code_challenge: &'a str,
-    /// The provider that the realm should send the browser on to at once.
-    pub broker: Option<&'a str>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,7 +99,7 @@ pub trait RealmUserRepo: Send {
     ) -> Result<bool>;
 
     /// Takes over names, a verified address, and that the address is verified.
-    async fn follow(&mut self, user: UserId, profile: &RealmProfile, now: Timestamp) -> Result<()>;
+    async fn follow(&mut self, user: UserId, profile: &Profile, now: Timestamp) -> Result<()>;
 }
 
 /// Sign-ins at the realm, by our id for them.

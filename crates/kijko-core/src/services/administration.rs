@@ -59,7 +59,7 @@ pub async fn create_user(
     let user = new.user(UserId(app.random.uuid()));
     let now = app.clock.now();
     let mut tx = app.store.system(SystemTask::Administer).await?;
-    tx.accounts().insert(&user, &hash, &organization, now).await?;
+    tx.accounts().insert(&user, Some(&hash), &organization, now).await?;
     let way_in = way_in(app, &mut *tx, &user, needs_link, now).await?;
     note(app, &mut *tx, operator, &[organization.id], "users.create", json!({ "userId": user.id })).await?;
     tx.commit().await?;

@@ -22,7 +22,7 @@ pub(super) async fn refuse_while_locked(app: &App, email: &str, origin: &Origin)
     let failures = tx.login_attempts().failures(&hash(app, email)).await?;
     drop(tx);
     let Some(retry_after) = failures.and_then(|failures| failures.locked_for(app.clock.now())) else { return Ok(()) };
-    note_failure_later(app, email, FailureReason::AccountLocked, origin);
+    note_failure_later(app, email, AuthMethod::Password, FailureReason::AccountLocked, origin);
     Err(Error::Locked { code: Code::AccountLocked, retry_after })
 }
 
@@ -32,7 +32,7 @@ pub(super) async fn count_wrong_password(app: &App, email: &str, origin: &Origin
     let mut tx = open(app, SystemTask::SignIn).await?;
     tx.login_attempts().add_failure(&hash(app, email), now, now - FORGOTTEN_AFTER).await?;
     tx.commit().await?;
-    note_failure_later(app, email, FailureReason::InvalidPassword, origin);
+    note_failure_later(app, email, AuthMethod::Password, FailureReason::InvalidPassword, origin);
     Ok(())
 }
 
@@ -54,24 +54,37 @@ pub(super) async fn note_success(
     tx.login_attempts().insert(LoginAttemptId(app.random.uuid()), &attempt, origin).await
 }
 
-/// Notes an attempt with a password that did not succeed, beside the reply.
-pub(super) fn note_failure_later(app: &App, email: &str, reason: FailureReason, origin: &Origin) {
+/// Notes an attempt that did not succeed, beside the reply.
+pub(super) fn note_failure_later(
+    app: &App,
+    email: &str,
+    auth_method: AuthMethod,
+    reason: FailureReason,
+    origin: &Origin,
+) {
     let (app, email, origin, at) = (app.clone(), email.to_owned(), origin.clone(), app.clock.now());
     tokio::spawn(async move {
-        if let Err(error) = note_failure(&app, &email, reason, &origin, at).await {
+        if let Err(error) = note_failure(&app, &email, auth_method, reason, &origin, at).await {
             tracing::warn!(error = error.internal_text(), "a failed sign-in could not be noted");
         }
     });
 }
 
-async fn note_failure(app: &App, email: &str, reason: FailureReason, origin: &Origin, at: Timestamp) -> Result<()> {
+async fn note_failure(
+    app: &App,
+    email: &str,
+    auth_method: AuthMethod,
+    reason: FailureReason,
+    origin: &Origin,
+    at: Timestamp,
+) -> Result<()> {
     let mut tx = open(app, SystemTask::SignIn).await?;
     let account = tx.accounts().find_by_email(email).await?.map(|(account, _)| account);
     let reason = match (&account, reason) {
         (None, FailureReason::InvalidPassword) => FailureReason::UnknownAccount,
         _ => reason,
     };
-    let attempt = attempt(account.as_ref(), AuthMethod::Password, Some(reason), at);
+    let attempt = attempt(account.as_ref(), auth_method, Some(reason), at);
     tx.login_attempts().insert(LoginAttemptId(app.random.uuid()), &attempt, origin).await?;
     if let Some(organization) = attempt.organization_id {
         let entry = AuditEntry {

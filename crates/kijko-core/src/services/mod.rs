@@ -27,6 +27,7 @@ pub mod sessions;
 pub mod signing_keys;
 pub mod skill_versions;
 pub mod skills;
+mod social;
 pub mod team;
 pub mod test_runs;
 pub(crate) mod tickets;

@@ -1,5 +1,6 @@
 //! Signing in by way of somebody else: the start sends the browser there, and the end takes what it came back with.
-//! In Keycloak mode the realm vouches itself, or sends the browser on to Google or GitHub at once.
+//! In Keycloak mode the realm vouches itself, or sends the browser on to Google or GitHub at once; otherwise these are
+//! asked directly.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -11,14 +12,15 @@ use crate::domain::sessions::TokenResponse;
 use crate::domain::tickets::TicketKind;
 use crate::error::{Code, Error, Result};
 use crate::ports::SystemTask;
-use crate::ports::realms::{AuthorizationRequest, Grant, Realm};
+use crate::ports::oauth::{AuthorizationRequest, CodeGrant, SocialProvider};
+use crate::ports::realms::{Grant, Realm};
 use crate::services::sessions::{self, Origin};
-use crate::services::{realm_sessions, tickets};
+use crate::services::{realm_sessions, social, tickets};
 
 /// Where the browser goes to sign in. The state, the PKCE verifier and the nonce are good once, for ten minutes.
-/// Refuses with `UNSUPPORTED_PROVIDER`, `REDIRECT_NOT_ALLOWED`, `SERVICE_NOT_CONFIGURED`.
+/// Refuses with `UNSUPPORTED_PROVIDER`, `REDIRECT_NOT_ALLOWED`, `SERVICE_NOT_CONFIGURED`, `AUTH_UNAVAILABLE`.
 pub async fn start(app: &App, provider: &str, query: OauthQuery) -> Result<OauthStart> {
-    let (provider, realm) = offered(app, provider)?;
+    let (provider, voucher) = offered(app, provider)?;
     let redirect_uri = query.redirect_uri.unwrap_or_else(|| format!("{}/auth/callback", app.config.http.app_url));
     if !may_redirect(&redirect_uri, &app.config.http.redirect_allowlist) {
         return Err(Error::Rejected { code: Code::RedirectNotAllowed });
@@ -26,32 +28,40 @@ pub async fn start(app: &App, provider: &str, query: OauthQuery) -> Result<Oauth
     let ticket = OauthTicket { provider, redirect_uri, verifier: random(app), nonce: random(app) };
     let mut tx = sessions::open(app, SystemTask::SignIn).await?;
     let state = tickets::issue(app, &mut *tx, TicketKind::OauthState, None, &ticket, app.clock.now()).await?;
-    let redirect_url = realm.client.authorization_url(&AuthorizationRequest {
+    tx.commit().await?;
+    let request = AuthorizationRequest {
         redirect_uri: &ticket.redirect_uri,
         state: state.expose_secret(),
         nonce: &ticket.nonce,
         code_challenge: &URL_SAFE_NO_PAD.encode(app.tokens.sha256(ticket.verifier.as_bytes())),
-        broker: (provider != OauthProvider::Keycloak).then_some(provider.as_str()),
-    })?;
-    tx.commit().await?;
+    };
+    let redirect_url = match voucher {
+        Voucher::Realm(realm) => {
+            let broker = (provider != OauthProvider::Keycloak).then_some(provider.as_str());
+            realm.client.authorization_url(&request, broker)?
+        }
+        Voucher::Provider(social) => social.authorization_url(&request).await?,
+    };
     Ok(OauthStart { redirect_url, provider })
 }
 
-/// Signs in with what the browser came back with. Refuses with `OAUTH_STATE_INVALID`, `OAUTH_CODE_INVALID`,
-/// `ACCOUNT_LINK_REQUIRED`, `ACCOUNT_DISABLED`, `NO_ORGANIZATION`, `AUTH_UNAVAILABLE`.
+/// Signs in with what the browser came back with. Refuses with `VALIDATION_ERROR`, `OAUTH_STATE_INVALID`,
+/// `OAUTH_CODE_INVALID`, `EMAIL_NOT_VERIFIED`, `ACCOUNT_LINK_REQUIRED`, `ACCOUNT_DISABLED`, `SIGNUP_DISABLED`,
+/// `NO_ORGANIZATION`, `AUTH_UNAVAILABLE`.
 pub async fn finish(app: &App, callback: OauthCallback, origin: &Origin) -> Result<TokenResponse> {
     let invalid = || Error::Rejected { code: Code::OauthStateInvalid };
+    let callback = callback.checked()?;
     let ticket = use_up(app, &callback.state).await?.filter(|ticket| ticket.redirect_uri == callback.redirect_uri);
     let ticket = ticket.ok_or_else(invalid)?;
     // The mode may have been changed in between.
-    let (_, realm) = offered(app, ticket.provider.as_str()).map_err(|_| invalid())?;
-    let grant = Grant::Code {
-        code: callback.code.expose_secret(),
-        redirect_uri: &ticket.redirect_uri,
-        verifier: &ticket.verifier,
-        nonce: &ticket.nonce,
-    };
-    realm_sessions::sign_in_with_code(app, realm, grant, origin).await
+    let (provider, voucher) = offered(app, ticket.provider.as_str()).map_err(|_| invalid())?;
+    let code = callback.usable_code().ok_or(Error::Unauthenticated { code: Code::OauthCodeInvalid, reason: None })?;
+    let grant =
+        CodeGrant { code, redirect_uri: &ticket.redirect_uri, verifier: &ticket.verifier, nonce: &ticket.nonce };
+    match voucher {
+        Voucher::Realm(realm) => realm_sessions::sign_in_with_code(app, realm, Grant::Code(grant), origin).await,
+        Voucher::Provider(social) => social::sign_in(app, provider, social, &grant, origin).await,
+    }
 }
 
 /// Also when what follows fails: a state that somebody saw must not be good for another try.
@@ -62,15 +72,25 @@ async fn use_up(app: &App, state: &SecretString) -> Result<Option<OauthTicket>> 
     Ok(redeemed.map(|redeemed| redeemed.payload))
 }
 
+/// Who vouches for somebody.
+enum Voucher<'a> {
+    Realm(&'a Realm),
+    Provider(&'a dyn SocialProvider),
+}
+
 /// Who vouches for people in this installation.
-fn offered<'a>(app: &'a App, provider: &str) -> Result<(OauthProvider, &'a Realm)> {
-    let provider = OauthProvider::parse(provider).ok_or(Error::Rejected { code: Code::UnsupportedProvider })?;
-    match (&app.realm, provider) {
-        (Some(realm), provider) => Ok((provider, realm)),
-        (None, OauthProvider::Keycloak) => Err(Error::Rejected { code: Code::UnsupportedProvider }),
-        (None, OauthProvider::Google | OauthProvider::Github) => {
-            Err(Error::Unavailable { code: Code::ServiceNotConfigured, source: None })
-        }
+fn offered<'a>(app: &'a App, provider: &str) -> Result<(OauthProvider, Voucher<'a>)> {
+    let unsupported = || Error::Rejected { code: Code::UnsupportedProvider };
+    let not_set_up = |what| Error::NotConfigured { code: Code::ServiceNotConfigured, what };
+    let provider = OauthProvider::parse(provider).ok_or_else(unsupported)?;
+    if let Some(realm) = &app.realm {
+        return Ok((provider, Voucher::Realm(realm)));
+    }
+    match (provider, app.social.get(&provider)) {
+        (_, Some(social)) => Ok((provider, Voucher::Provider(&**social))),
+        (OauthProvider::Google, None) => Err(not_set_up("signing in with Google, which needs GOOGLE_CLIENT_ID")),
+        (OauthProvider::Github, None) => Err(not_set_up("signing in with GitHub, which needs GITHUB_CLIENT_ID")),
+        (OauthProvider::Keycloak, None) => Err(unsupported()),
     }
 }
 

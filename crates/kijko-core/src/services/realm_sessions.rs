@@ -84,10 +84,22 @@ pub(super) async fn sign_in(app: &App, realm: &Realm, who: Credentials, origin: 
     match entered.as_ref().err().map(Error::code) {
         Some(Code::InvalidCredentials) => login_attempts::count_wrong_password(app, &who.email, origin).await?,
         Some(Code::AccountDisabled) => {
-            login_attempts::note_failure_later(app, &who.email, FailureReason::AccountDisabled, origin);
+            login_attempts::note_failure_later(
+                app,
+                &who.email,
+                AuthMethod::Password,
+                FailureReason::AccountDisabled,
+                origin,
+            );
         }
         Some(Code::NoOrganization) => {
-            login_attempts::note_failure_later(app, &who.email, FailureReason::NoOrganization, origin);
+            login_attempts::note_failure_later(
+                app,
+                &who.email,
+                AuthMethod::Password,
+                FailureReason::NoOrganization,
+                origin,
+            );
         }
         _ => {}
     }

@@ -41,12 +41,12 @@ pub async fn sign_up(app: &App, new: NewAccount, origin: &Origin) -> Result<Toke
     let mut tx = open(app, SystemTask::SignUp).await?;
     let organization = match &new.invitation_token {
         Some(secret) => {
-            tx.accounts().insert_person(&user, &hash, now).await?;
+            tx.accounts().insert_person(&user, Some(&hash), now).await?;
             invitations::join(app, &mut *tx, &user, secret, origin, now).await?.team_id
         }
         None => {
             let organization = organizations::own(app, &user.first_name);
-            tx.accounts().insert(&user, &hash, &organization, now).await?;
+            tx.accounts().insert(&user, Some(&hash), &organization, now).await?;
             organization.id
         }
     };
@@ -91,7 +91,7 @@ pub async fn sign_in(app: &App, credentials: Credentials, origin: &Origin) -> Re
     let account = tx.accounts().find_by_email(&email).await?.map(|(account, _)| account);
     let account = account.ok_or(Error::Unauthenticated { code: Code::InvalidCredentials, reason: None })?;
     if account.disabled {
-        login_attempts::note_failure_later(app, &email, FailureReason::AccountDisabled, origin);
+        login_attempts::note_failure_later(app, &email, AuthMethod::Password, FailureReason::AccountDisabled, origin);
         return Err(Error::Forbidden { code: Code::AccountDisabled });
     }
     // A password that was reset while it was being verified is wrong by now.
@@ -100,7 +100,7 @@ pub async fn sign_in(app: &App, credentials: Credentials, origin: &Origin) -> Re
     }
     if app.config.identity.require_email_verification && !account.user.email_verified {
         // The link from the sign-up may have expired.
-        login_attempts::note_failure_later(app, &email, FailureReason::EmailNotVerified, origin);
+        login_attempts::note_failure_later(app, &email, AuthMethod::Password, FailureReason::EmailNotVerified, origin);
         return links::demand_verification(app, tx, &account.user, now).await;
     }
     login_attempts::forgive(app, &mut *tx, &email).await?;
@@ -143,7 +143,7 @@ pub async fn refresh(app: &App, token: &SecretString, origin: &Origin) -> Result
         if tx.sessions().rotate_token(token.id, successor.id, now).await? {
             tx.sessions().insert_token(&successor).await?;
             tx.sessions().touch(session.id, now, successor.expires_at).await?;
-            let reply = token_response(app, &account, session.id, successor.id, now)?;
+            let reply = token_response(app, &account, &session, successor.id, now)?;
             tx.commit().await?;
             return Ok(reply);
         }
@@ -152,7 +152,7 @@ pub async fn refresh(app: &App, token: &SecretString, origin: &Origin) -> Result
     }
     let rotation = token.rotation.ok_or_else(invalid)?;
     if now - rotation.at <= delta(app.config.identity.refresh_grace) {
-        return token_response(app, &account, session.id, rotation.successor, rotation.at);
+        return token_response(app, &account, &session, rotation.successor, rotation.at);
     }
     end_session(app, tx, &session, AuditEvent::SecuritySessionTerminated, "token_reuse", origin, now).await?;
     Err(Error::Unauthenticated { code: Code::RefreshTokenReused, reason: None })
@@ -308,7 +308,7 @@ pub(crate) async fn begin_session(
         metadata: json!({}),
     };
     audit(app, tx, session.organization_id, &entry, origin, now).await?;
-    token_response(app, account, id, token.id, now)
+    token_response(app, account, &session, token.id, now)
 }
 
 pub(super) async fn end_session(
@@ -402,7 +402,7 @@ pub(super) fn hash_of(app: &App, token: &SecretString) -> [u8; 32] {
 fn token_response(
     app: &App,
     account: &Account,
-    session: SessionId,
+    session: &Session,
     token: RefreshTokenId,
     issued_at: Timestamp,
 ) -> Result<TokenResponse> {
@@ -413,7 +413,7 @@ fn token_response(
         iss: app.tokens.issuer().to_owned(),
         aud: AUDIENCE.to_owned(),
         sub: account.user.id,
-        sid: session,
+        sid: session.id,
         jti: token.to_string(),
         org_id: membership.organization.id,
         email: account.user.email.clone(),
@@ -421,7 +421,7 @@ fn token_response(
         given_name: account.user.first_name.clone(),
         family_name: account.user.last_name.clone(),
         roles: role_names(account),
-        amr: vec!["pwd".to_owned()],
+        amr: vec![session.auth_method.amr().to_owned()],
         iat: issued,
         nbf: issued,
         exp: issued + expires_in,

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use url::Url;
 
 use super::Keycloak;
-use super::http::{self, Repeat, unavailable};
+use crate::adapters::oidc::http::{self, Repeat, unavailable};
 use crate::domain::accounts::NewAccount;
 use crate::error::{Code, Error, Result};
 
@@ -98,12 +98,12 @@ impl Keycloak {
         let mut is_second = false;
         loop {
             let token = self.admin_token(is_second).await?;
-            let mut request = self.http.client.request(method.clone(), url.clone());
+            let mut request = self.issuer.http.client.request(method.clone(), url.clone());
             request = request.bearer_auth(token.expose_secret());
             if let Some(sent) = sent {
                 request = request.json(sent);
             }
-            let response = self.http.send(request, repeat).await?;
+            let response = self.issuer.http.send(request, repeat).await?;
             // The token may have been revoked, or its key replaced.
             if response.status() != StatusCode::UNAUTHORIZED || is_second {
                 return Ok(response);
@@ -118,7 +118,7 @@ impl Keycloak {
             return Ok(kept.token.clone());
         }
         let client = self.oauth()?;
-        let answer = client.exchange_client_credentials().request_async(self).await;
+        let answer = client.exchange_client_credentials().request_async(&self.issuer.http).await;
         let answer = answer.map_err(|_| unavailable("the realm gives our client no token of its own"))?;
         let token: SecretString = answer.access_token().secret().as_str().into();
         let life = answer.expires_in().unwrap_or_default().saturating_sub(Duration::from_secs(30));

@@ -96,7 +96,13 @@ impl AccountRepo for PgSystemTx {
         Ok(row.map(AccountRow::into_account).transpose()?.map(|(account, _)| account))
     }
 
-    async fn insert(&mut self, user: &User, hash: &str, organization: &Organization, now: Timestamp) -> Result<()> {
+    async fn insert(
+        &mut self,
+        user: &User,
+        hash: Option<&str>,
+        organization: &Organization,
+        now: Timestamp,
+    ) -> Result<()> {
         self.insert_person(user, hash, now).await?;
         self.insert_own_organization(user.id, organization, now).await
     }
@@ -113,12 +119,13 @@ impl AccountRepo for PgSystemTx {
         Ok(())
     }
 
-    async fn insert_person(&mut self, user: &User, hash: &str, now: Timestamp) -> Result<()> {
+    async fn insert_person(&mut self, user: &User, hash: Option<&str>, now: Timestamp) -> Result<()> {
         sqlx::query!(
-            "INSERT INTO users (id, email, password_hash, first_name, last_name, created_at, updated_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $6)",
+            "INSERT INTO users (id, email, email_verified_at, password_hash, first_name, last_name, created_at, updated_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $7)",
             user.id.0,
             user.email,
+            user.email_verified.then_some(now),
             hash,
             user.first_name,
             user.last_name,

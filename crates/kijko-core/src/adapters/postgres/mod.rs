@@ -36,6 +36,7 @@ mod test_runs;
 mod tickets;
 mod tx;
 mod usage;
+mod user_identities;
 
 /// Tenant work and system work have a pool each, so that neither can starve or taint the other.
 pub(crate) struct PgStore {

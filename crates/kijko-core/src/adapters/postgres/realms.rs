@@ -8,7 +8,8 @@ use super::tx::PgSystemTx;
 use crate::domain::accounts::{Account, User};
 use crate::domain::ids::{OrganizationId, SessionId, UserId};
 use crate::domain::organizations::Organization;
-use crate::domain::realms::{Namesake, RealmProfile, RealmSession};
+use crate::domain::profiles::Profile;
+use crate::domain::realms::{Namesake, RealmSession};
 use crate::domain::time::Timestamp;
 use crate::error::Result;
 use crate::ports::realms::{RealmSessionRepo, RealmUserRepo};
@@ -93,7 +94,7 @@ impl RealmUserRepo for PgSystemTx {
         Ok(true)
     }
 
-    async fn follow(&mut self, user: UserId, profile: &RealmProfile, now: Timestamp) -> Result<()> {
+    async fn follow(&mut self, user: UserId, profile: &Profile, now: Timestamp) -> Result<()> {
         if profile.given_name.is_some() {
             let (first_name, last_name) = profile.names();
             sqlx::query!(

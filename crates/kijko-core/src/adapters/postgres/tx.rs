@@ -27,6 +27,7 @@ use crate::ports::invitations::{InvitationRepo, JoinRepo};
 use crate::ports::login_attempts::LoginAttemptRepo;
 use crate::ports::mails::{MailRepo, Outbox};
 use crate::ports::memberships::MembershipRepo;
+use crate::ports::oauth::IdentityRepo;
 use crate::ports::realms::{RealmSessionRepo, RealmUserRepo};
 use crate::ports::sessions::SessionRepo;
 use crate::ports::skill_versions::SkillVersionRepo;
@@ -215,6 +216,10 @@ impl SystemTx for PgSystemTx {
     }
 
     fn old_usage(&mut self) -> &mut dyn OldUsageRepo {
+        self
+    }
+
+    fn identities(&mut self) -> &mut dyn IdentityRepo {
         self
     }
 

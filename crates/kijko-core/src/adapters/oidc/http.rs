@@ -1,4 +1,4 @@
-//! Calls to Keycloak: bounded in time and size, and repeated a little where that does no harm.
+//! Calls to identity providers: bounded in time and size, and repeated a little where that does no harm.
 
 use std::time::Duration;
 
@@ -13,12 +13,12 @@ const MAX_BODY_BYTES: usize = 1 << 20;
 /// Waits before the second and the third try; a little more by chance, so that processes do not knock together.
 const WAITS: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(400)];
 
-pub(super) struct Http {
+pub struct Http {
     pub client: Client,
 }
 
 impl Http {
-    pub(super) fn new() -> Result<Self> {
+    pub fn new() -> Result<Self> {
         let client = Client::builder()
             .timeout(TIME_LIMIT)
             .connect_timeout(CONNECT_LIMIT)
@@ -26,23 +26,31 @@ impl Http {
             .redirect(redirect::Policy::none())
             .retry(retry::never())
             .build()
-            .map_err(|e| Error::internal("setting up the Keycloak client", e))?;
+            .map_err(|e| Error::internal("setting up the client for identity providers", e))?;
         Ok(Self { client })
     }
 
-    pub(super) async fn get<T: DeserializeOwned>(&self, url: &str) -> Result<T> {
-        let response = self.send(self.client.get(url), Repeat::Always).await?;
+    pub async fn get<T: DeserializeOwned>(&self, url: &str) -> Result<T> {
+        self.ask(self.client.get(url)).await
+    }
+
+    /// A question that is answered with JSON. What was read is never repeated in an error: it may be about a person.
+    pub async fn ask<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T> {
+        let response = self.send(request, Repeat::Always).await?;
         if response.status() != StatusCode::OK {
-            return Err(unavailable(format!("{} for {url}", response.status())));
+            return Err(unavailable(format!("{} for {}", response.status(), response.url().path())));
         }
-        serde_json::from_slice(&body(response).await?).map_err(unavailable)
+        let answer = serde_json::from_slice(&body(response).await?);
+        answer.map_err(|problem| unavailable(format!("not what was asked for: {:?}", problem.classify())))
     }
 
     /// Any answer is an answer; none, or one that says "later", is `AUTH_UNAVAILABLE`.
-    pub(super) async fn send(&self, request: RequestBuilder, repeat: Repeat) -> Result<Response> {
+    pub async fn send(&self, request: RequestBuilder, repeat: Repeat) -> Result<Response> {
         let mut waits = WAITS.iter();
         loop {
-            let attempt = request.try_clone().ok_or_else(|| Error::internal("calling Keycloak", "a streamed body"))?;
+            let attempt = request
+                .try_clone()
+                .ok_or_else(|| Error::internal("calling an identity provider", "a streamed body"))?;
             let error = match attempt.send().await {
                 Ok(response) if !is_later(response.status()) => return Ok(response),
                 Ok(response) if repeat == Repeat::IfUnsent => return Err(unavailable(response.status().to_string())),
@@ -59,7 +67,7 @@ impl Http {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Repeat {
+pub enum Repeat {
     /// Asking twice is as good as asking once.
     Always,
     /// Only what certainly never arrived.
@@ -70,7 +78,7 @@ fn is_later(status: StatusCode) -> bool {
     status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS
 }
 
-pub(super) async fn body(mut response: Response) -> Result<Vec<u8>> {
+pub async fn body(mut response: Response) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(unavailable)? {
         if bytes.len() + chunk.len() > MAX_BODY_BYTES {
@@ -81,6 +89,6 @@ pub(super) async fn body(mut response: Response) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-pub(super) fn unavailable(error: impl Into<Source>) -> Error {
+pub fn unavailable(error: impl Into<Source>) -> Error {
     Error::unavailable(Code::AuthUnavailable, error)
 }

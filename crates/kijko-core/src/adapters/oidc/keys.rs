@@ -1,4 +1,4 @@
-//! The realm's public keys, remembered. What was fetched once stays in use until there is something newer; keys that
+//! An issuer's public keys, remembered. What was fetched once stays in use until there is something newer; keys that
 //! nobody has heard of are asked for, but not often enough to be of use to somebody who makes them up.
 
 use std::collections::HashMap;
@@ -18,10 +18,10 @@ const LIFE: TimeDelta = TimeDelta::seconds(3600);
 const BETWEEN_FORCED: TimeDelta = TimeDelta::seconds(10);
 const MAX_KEYS: usize = 100;
 
-pub(super) type KeySet = HashMap<String, Arc<DecodingKey>>;
+pub type KeySet = HashMap<String, Arc<DecodingKey>>;
 
 #[derive(Default)]
-pub(super) struct Keys {
+pub struct Keys {
     /// None until the first fetch that succeeded.
     known: RwLock<Option<Known>>,
     /// Held while fetching: one at a time.
@@ -43,25 +43,25 @@ struct Forced {
 
 /// Why keys are asked for although there are some.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Insistence {
+pub enum Insistence {
     /// A token that anybody may have made up.
     Stranger,
-    /// A token that the realm itself has just handed us.
-    FromRealm,
+    /// A token that the issuer itself has just handed us.
+    FromIssuer,
 }
 
 impl Keys {
-    pub(super) fn current(&self) -> Option<Arc<KeySet>> {
+    pub fn current(&self) -> Option<Arc<KeySet>> {
         self.known().map(|known| known.keys)
     }
 
     /// True at most once per life of the keys, for whoever then renews them.
-    pub(super) fn are_old(&self, now: Timestamp) -> bool {
+    pub fn are_old(&self, now: Timestamp) -> bool {
         self.known().is_some_and(|known| (now - known.fetched_at).abs() >= LIFE)
     }
 
     /// The keys, if there are any; who comes while they are fetched for the first time waits for them.
-    pub(super) async fn any(&self, http: &Http, url: &str, now: Timestamp) -> Result<Arc<KeySet>> {
+    pub async fn any(&self, http: &Http, url: &str, now: Timestamp) -> Result<Arc<KeySet>> {
         if let Some(keys) = self.current() {
             return Ok(keys);
         }
@@ -76,13 +76,7 @@ impl Keys {
 
     /// Whatever is newer than what the caller has seen: fetched now, or by somebody else while the caller waited.
     /// None when there is nothing newer, and it is too early to ask again.
-    pub(super) async fn newer(
-        &self,
-        http: &Http,
-        url: &str,
-        insistence: Insistence,
-        now: Timestamp,
-    ) -> Option<Arc<KeySet>> {
+    pub async fn newer(&self, http: &Http, url: &str, insistence: Insistence, now: Timestamp) -> Option<Arc<KeySet>> {
         let before = self.fetches.load(Ordering::Acquire);
         let mut forced = self.fetching.lock().await;
         if self.fetches.load(Ordering::Acquire) > before {
@@ -98,7 +92,7 @@ impl Keys {
     }
 
     /// Replaces keys that are old. Who comes second does nothing.
-    pub(super) async fn renew(&self, http: &Http, url: &str, now: Timestamp) {
+    pub async fn renew(&self, http: &Http, url: &str, now: Timestamp) {
         if let Ok(_fetching) = self.fetching.try_lock()
             && (self.current().is_none() || self.are_old(now))
         {
@@ -116,7 +110,7 @@ impl Keys {
         });
         if let Err(error) = &result {
             let error = error.internal_text();
-            tracing::warn!(error, "the realm's keys cannot be fetched; those that are known stay in use");
+            tracing::warn!(error, "an issuer's keys cannot be fetched; those that are known stay in use");
         }
         self.fetches.fetch_add(1, Ordering::AcqRel);
         result
