@@ -49,8 +49,11 @@ CREATE TABLE skill_executions (
 );
 CREATE INDEX skill_executions_executed_at_idx
     ON skill_executions (organization_id, user_id, executed_at DESC, id DESC);
+-- The skill leads, as its deletion wants it; with the user, a list needs nothing but the index to skip rows.
 CREATE INDEX skill_executions_skill_id_idx
-    ON skill_executions (organization_id, skill_id, executed_at DESC, id DESC);
+    ON skill_executions (organization_id, skill_id, user_id, executed_at DESC, id DESC);
+CREATE INDEX skill_executions_execution_type_idx
+    ON skill_executions (organization_id, user_id, execution_type, executed_at DESC, id DESC);
 CREATE INDEX skill_executions_status_idx
     ON skill_executions (organization_id, user_id, status, executed_at DESC, id DESC);
 -- Few runs are active at any moment, so both are small: for limits and fairness, and for the sweep over all tenants.

@@ -55,6 +55,10 @@ impl FixedClock {
         self.now()
     }
 
+    pub fn set(&self, at: Timestamp) {
+        *self.lock() = at;
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Timestamp> {
         self.at.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }

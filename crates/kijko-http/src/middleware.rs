@@ -167,6 +167,7 @@ fn cors(app: &App) -> CorsLayer {
         "x-ratelimit-remaining",
         "x-ratelimit-reset",
         "x-quota-metric",
+        "x-export-truncated",
     ];
     CorsLayer::new()
         .allow_origin(AllowOrigin::list(origins))

@@ -19,7 +19,7 @@ pub fn head() -> OpenApi {
         description = "Skills, executions and everything around them. Errors are `application/problem+json` (RFC 9457).",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
-    components(schemas(ProblemBody, kijko_core::domain::skills::SkillSort)),
+    components(schemas(ProblemBody, kijko_core::domain::exports::ExportFormat, kijko_core::domain::skills::SkillSort, kijko_core::domain::statistics::Granularity, kijko_core::domain::statistics::StatsPeriod)),
     security(("bearer" = [])),
 )]
 struct Document;

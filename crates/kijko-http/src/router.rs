@@ -10,8 +10,8 @@ use utoipa_axum::routes;
 
 use crate::problem::Problem;
 use crate::routes::{
-    api_keys, auth, docs, executions, health, invitations, links, oauth, organizations, skill_versions, skills, team,
-    test_runs, well_known,
+    api_keys, auth, docs, executions, health, history, invitations, links, oauth, organizations, skill_versions,
+    skills, statistics, team, test_runs, well_known,
 };
 use crate::{middleware, openapi};
 
@@ -96,10 +96,26 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(skill_versions::get))                              // GET /api/v1/skills/{id}/versions/{number}
         .routes(routes!(skill_versions::diff))                             // GET /api/v1/skills/{id}/versions/{number}/diff/{other}
         .routes(routes!(skill_versions::restore))                          // POST /api/v1/skills/{id}/versions/{number}/restore
+        .routes(routes!(statistics::skills))                               // GET /api/v1/skills/stats
+        .routes(routes!(statistics::aggregated))                           // GET /api/v1/skills/stats/aggregated
+        .routes(routes!(statistics::percentiles))                          // GET /api/v1/skills/stats/percentiles
+        .routes(routes!(statistics::projection))                           // GET /api/v1/skills/stats/projection
+        .routes(routes!(statistics::skill))                                // GET /api/v1/skills/{id}/stats
         .routes(routes!(executions::execute))                              // POST /api/v1/skills/{id}/execute
 
-        .routes(routes!(executions::list))                                 // GET /api/v1/executions
+        .routes(routes!(history::list))                                    // GET /api/v1/executions
+        .routes(routes!(history::recent))                                  // GET /api/v1/executions/recent
+        .routes(routes!(history::running))                                 // GET /api/v1/executions/running
+        .routes(routes!(history::export))                                  // GET /api/v1/executions/export
+        .routes(routes!(history::clean_up))                                // DELETE /api/v1/executions/cleanup
+        .routes(routes!(statistics::executions))                           // GET /api/v1/executions/stats
+        .routes(routes!(statistics::by_skill))                             // GET /api/v1/executions/stats/by-skill
+        .routes(routes!(statistics::by_period))                            // GET /api/v1/executions/stats/by-period
+        .routes(routes!(statistics::cost_breakdown))                       // GET /api/v1/executions/cost-breakdown
+        .routes(routes!(statistics::performance))                          // GET /api/v1/executions/performance
         .routes(routes!(executions::get))                                  // GET /api/v1/executions/{id}
+        .routes(routes!(history::full))                                    // GET /api/v1/executions/{id}/full
+        .routes(routes!(executions::retry))                                // POST /api/v1/executions/{id}/retry
         .routes(routes!(executions::cancel))                               // POST /api/v1/executions/{id}/cancel
 }
 

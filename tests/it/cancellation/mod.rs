@@ -11,12 +11,13 @@ use std::time::{Duration, Instant};
 
 use kijko_core::domain::accounts::Credentials;
 use kijko_core::domain::executions::{ExecuteRequest, ExecutionFilter};
+use kijko_core::domain::history::Wanted;
 use kijko_core::domain::ids::{ExecutionId, SkillId};
 use kijko_core::domain::page::Page;
 use kijko_core::domain::sessions::TokenResponse;
 use kijko_core::domain::skills::{NewSkill, SkillFilter};
 use kijko_core::services::sessions::Origin;
-use kijko_core::services::{executions, identity, sessions, skills};
+use kijko_core::services::{executions, history, identity, sessions, skills};
 use kijko_core::{Result, TenantContext};
 use secrecy::SecretString;
 use serde_json::json;
@@ -174,7 +175,7 @@ impl Scene {
         let seen = skills::list(app, ctx, &SkillFilter::default(), first_page()).await;
         let seen: Vec<SkillId> = seen.unwrap_or_else(|e| panic!("{after}: {e:?}")).rows.iter().map(|s| s.id).collect();
         assert_eq!(seen, [self.neighbours_skill], "{after}: the neighbour works in the transaction of somebody else");
-        let runs = executions::list(app, ctx, &ExecutionFilter::default(), first_page()).await;
+        let runs = history::list(app, ctx, &ExecutionFilter::default(), &Wanted::Page(first_page())).await;
         let runs = runs.unwrap_or_else(|e| panic!("{after}: {e:?}")).rows;
         assert!(
             runs.len() == 1 && runs[0].execution.skill_id == Some(self.neighbours_skill),

@@ -63,7 +63,7 @@ async fn perform(app: App, ctx: TenantContext, unit: Unit) -> Result<Seen> {
             Ok(Seen { skills: Vec::new(), accepted: Some(accepted.reply.execution_id) })
         }
         Unit::ListRuns => {
-            let listed = executions::list(&app, &ctx, &ExecutionFilter::default(), first_page()).await?;
+            let listed = history::list(&app, &ctx, &ExecutionFilter::default(), &Wanted::Page(first_page())).await?;
             Ok(Seen { skills: listed.rows.into_iter().filter_map(|row| row.skill).collect(), accepted: None })
         }
     }

@@ -118,10 +118,10 @@ async fn drop_the_use_cases_of_executions(scene: &Scene) {
         .await;
     scene
         .drop_at_every_await(
-            "executions::list",
+            "history::list",
             async || (),
             async |()| {
-                let listed = executions::list(app, ctx, &ExecutionFilter::default(), first_page()).await?;
+                let listed = history::list(app, ctx, &ExecutionFilter::default(), &Wanted::Page(first_page())).await?;
                 let own = listed.rows.iter().all(|row| row.execution.user_id == ctx.user_id());
                 assert!(own, "a foreign row: {listed:?}");
                 Ok(())
@@ -133,7 +133,7 @@ async fn drop_the_use_cases_of_executions(scene: &Scene) {
         .drop_at_every_await(
             "executions::cancel",
             async || scene.run().await.1,
-            async |run| executions::cancel(app, ctx, *run).await,
+            async |run| executions::cancel(app, ctx, *run, None).await,
             async |run, done| {
                 scene.none_or_one(&format!("skill_executions WHERE id = '{run}' AND status = 'cancelled'"), done).await;
                 scene.none_or_one(&format!("skill_executions WHERE id = '{run}'"), true).await;

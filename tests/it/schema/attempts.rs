@@ -62,6 +62,8 @@ pub const CALLS: &[(&str, &str, &str)] = &[
                            0::smallint, 'CANCELLED', '')",
     ),
     ("app.record_usage", "cancelled", "app.record_usage({id}, 1, 1, 1, 1, 'p', 'm', 1::smallint)"),
+    ("app.count_executions", "", "app.count_executions() IS NULL"),
+    ("app.delete_executions", "", "(app.delete_executions(now() + interval '1 day', 1)).deleted > 0"),
     ("app.enqueue_execution", "pending", "app.enqueue_execution({id})"),
     ("app.enqueue_transient_run", "pending", "app.enqueue_transient_run({test})"),
     // Only a change of a skill may call it.
@@ -89,6 +91,7 @@ pub const CALLS: &[(&str, &str, &str)] = &[
 const CALLED_ON: &[&str] = &[
     "usage_counters",
     "skill_executions",
+    "execution_statistics",
     "skills",
     "skill_versions",
     "mail_outbox",

@@ -76,7 +76,15 @@ const OF_ORGANIZATION: [&str; 1] = ["app.count_usage"];
 fn leaks(line: &Line) -> bool {
     let calls = line.subject.starts_with("app.");
     let runs_team = OF_COLLEAGUES.iter().any(|name| line.subject.starts_with(name));
-    let foreign = if runs_team { &["elsewhere's ", "stranger's "][..] } else { &["'s "] };
+    // It names nobody: whoever calls it loses their own.
+    let is_ones_own = line.subject == "app.delete_executions";
+    let foreign = if is_ones_own {
+        &["colleague's ", "elsewhere's ", "stranger's "][..]
+    } else if runs_team {
+        &["elsewhere's ", "stranger's "][..]
+    } else {
+        &["'s "]
+    };
     let refused = |outcome: &str| {
         outcome == "no"
             || ["42501", "error", "0/", "0 row", "1 row of own"].iter().any(|start| outcome.starts_with(start))
@@ -94,6 +102,7 @@ fn leaks(line: &Line) -> bool {
         }
         // A call for one that changed a row of another.
         _ if line.cells.iter().any(|(_, outcome)| foreign.iter().any(|whose| outcome.contains(whose))) => true,
+        caller if is_ones_own => any && !["tenant", "owner"].contains(&caller),
         "tenant" | "tenant, all granted" | "owner" => {
             reached("elsewhere") || reached("stranger") || (calls && !runs_team && reached("colleague"))
         }

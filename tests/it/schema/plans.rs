@@ -45,11 +45,11 @@ async fn crowd(conn: &mut PgConnection) {
                    now() - s * interval '1 hour', now() - s * interval '1 minute'
               FROM generate_series(1, 2) o, generate_series(1, 20) u, generate_series(1, 1000) s;
         INSERT INTO skill_executions (organization_id, id, user_id, skill_id, execution_type, input, status,
-                                      executed_at, completed_at)
+                                      executed_at, completed_at, duration_ms)
             SELECT md5('organisation ' || o)::uuid, md5(format('execution %s %s %s', o, u, e))::uuid,
                    md5(format('user %s %s', o, u))::uuid, md5(format('skill %s %s %s', o, u, e % 100 + 1))::uuid,
                    'manual', '{}', CASE WHEN e < 3 THEN 'pending' WHEN e % 9 = 0 THEN 'failed' ELSE 'completed' END,
-                   now() - e * interval '10 minutes', CASE WHEN e < 3 THEN NULL ELSE now() END
+                   now() - e * interval '10 minutes', CASE WHEN e < 3 THEN NULL ELSE now() END, e * 10
               FROM generate_series(1, 2) o, generate_series(1, 20) u, generate_series(1, 1500) e;
         INSERT INTO skill_versions (organization_id, skill_id, number, user_id, prompt_template, model, parameters,
                                     created_at)
@@ -60,6 +60,7 @@ async fn crowd(conn: &mut PgConnection) {
     texts(conn, "VACUUM (ANALYZE) skills").await;
     texts(conn, "VACUUM (ANALYZE) skill_versions").await;
     texts(conn, "VACUUM (ANALYZE) skill_executions").await;
+    texts(conn, "VACUUM (ANALYZE) execution_statistics").await;
 }
 
 /// Every node of a plan that reads a table of ours: the node, the table, the index and what is looked up in it.
@@ -89,8 +90,15 @@ async fn complaint(conn: &mut PgConnection, opening: &str, query: &str, leading:
     scans(&plan, &mut found);
     assert!(!found.is_empty(), "the plan reads nothing: {plan}");
     let wrong = found.iter().find(|(node, table, index, condition)| {
-        let reads_ours = ["skills", "skill_versions", "skill_executions", "organization_members", "team_invitations"]
-            .contains(&table.as_str())
+        let reads_ours = [
+            "skills",
+            "skill_versions",
+            "skill_executions",
+            "execution_statistics",
+            "organization_members",
+            "team_invitations",
+        ]
+        .contains(&table.as_str())
             || !index.is_empty();
         reads_ours
             && (node == "Seq Scan"
@@ -146,10 +154,47 @@ fn tenant_queries() -> Vec<String> {
     for filter in
         ["true", &by_skill, "status = 'failed'", "status = 'pending'", "execution_type = 'manual'", by_date, &both]
     {
-        let from = format!("FROM skill_executions WHERE true AND {filter}");
-        queries.push(format!("SELECT count(*) {from}"));
-        queries.push(format!("SELECT * {from} ORDER BY executed_at DESC, id DESC LIMIT 20 OFFSET 0"));
-        queries.push(format!("SELECT * {from} ORDER BY executed_at DESC, id DESC LIMIT 20 OFFSET 1000"));
+        let newest = "ORDER BY executed_at DESC, id DESC";
+        for part in [
+            format!("{newest} OFFSET 0 LIMIT 20"),
+            format!("{newest} OFFSET 1000 LIMIT 20"),
+            format!("AND (executed_at, id) < (now() - interval '1 day', {execution}) {newest} LIMIT 20"),
+            format!(
+                "AND (executed_at, id) > (now() - interval '1 day', {execution}) ORDER BY executed_at, id LIMIT 20"
+            ),
+        ] {
+            let ids = format!("SELECT id FROM skill_executions WHERE true AND {filter} {part}");
+            queries.push(format!("SELECT * FROM skill_executions WHERE id = ANY (ARRAY({ids})) {newest}"));
+        }
+    }
+    queries.extend(statistics(skill));
+    queries
+}
+
+/// What statistics read, piece by piece.
+fn statistics(skill: &str) -> Vec<String> {
+    let hours = "hour >= now() - interval '7 days' AND hour < now()";
+    let of_all = "skill_id = '00000000-0000-0000-0000-000000000000'";
+    let mut queries: Vec<String> = [
+        format!("grain = 'hour' AND {of_all} AND {hours}"),
+        format!("grain = 'hour' AND {of_all} AND status = 'completed'"),
+        format!("grain = 'skill_hour' AND skill_id = {skill} AND {hours}"),
+        "grain = 'skill'".to_owned(),
+    ]
+    .map(|filter| format!("SELECT sum(executions) FROM execution_statistics WHERE {filter}"))
+    .into();
+    queries.push(format!(
+        "SELECT skill_id, sum(executions) FROM execution_statistics WHERE grain = 'skill_hour' AND {hours} GROUP BY 1"
+    ));
+    for filter in ["true", &format!("skill_id = {skill}")] {
+        queries.push(format!(
+            "SELECT duration_ms FROM skill_executions WHERE status = 'completed' AND duration_ms > 0 AND {filter}
+              ORDER BY duration_ms OFFSET 100 LIMIT 1"
+        ));
+        queries.push(format!(
+            "SELECT sum(cost_cents) FROM skill_executions WHERE status IN ('completed', 'failed', 'cancelled')
+                AND executed_at >= now() - interval '1 hour' AND executed_at < now() AND {filter}"
+        ));
     }
     queries
 }
@@ -224,7 +269,7 @@ async fn no_request_reads_a_whole_table() {
     let skill = ada.create_skill("Mine").await;
     let execution = ada.execute(&skill, serde_json::json!({})).await;
     let scanned = "SELECT format('%s %s', relname, seq_scan) FROM pg_stat_user_tables
-                    WHERE relname IN ('skills', 'skill_executions', 'skill_versions') ORDER BY relname";
+                    WHERE relname IN ('skills', 'execution_statistics', 'skill_executions', 'skill_versions') ORDER BY relname";
     texts(&mut conn, "SELECT pg_stat_reset()").await;
     // Often enough for PostgreSQL to settle on a plan that fits any values.
     for _ in 0..8 {
@@ -238,7 +283,31 @@ async fn no_request_reads_a_whole_table() {
             format!("skills/{skill}/versions/1/diff/1"),
             format!("executions/{execution}"),
             format!("executions?skillId={skill}"),
+            format!("executions/{execution}/full"),
+            format!("skills/{skill}/stats?period=90d"),
+            format!("skills/stats/percentiles?skillId={skill}"),
+            format!("executions/performance?skillId={skill}"),
+            format!("executions/stats?skillId={skill}&startDate=2026-01-01T10:30:00Z"),
         ];
+        paths.extend(
+            [
+                "executions/recent",
+                "executions/running",
+                "executions?offset=3&limit=2",
+                "executions/export?format=csv",
+                "skills/stats",
+                "skills/stats/aggregated",
+                "skills/stats/percentiles",
+                "skills/stats/projection",
+                "executions/stats?startDate=2026-01-01T10:30:00Z&endDate=2030-01-01",
+                "executions/cost-breakdown",
+                "executions/cost-breakdown?startDate=2026-01-01T10:30:00Z",
+                "executions/performance",
+                "executions/stats/by-skill",
+                "executions/stats/by-period",
+            ]
+            .map(str::to_owned),
+        );
         paths.extend(
             ["", "?status=failed", "?executionType=manual", "?startDate=2020-01-01"]
                 .map(|query| format!("executions{query}")),
@@ -257,7 +326,7 @@ async fn no_request_reads_a_whole_table() {
     let scanned = texts(&mut conn, scanned).await;
     assert_eq!(
         scanned,
-        ["skill_executions 0", "skill_versions 0", "skills 0"],
+        ["execution_statistics 0", "skill_executions 0", "skill_versions 0", "skills 0"],
         "some request read a whole table: EXPLAIN its statements"
     );
 }

@@ -11,7 +11,7 @@ const PLAIN_KEYS: [(&str, &str); 4] = [
 ];
 
 /// Indexes of tenant tables that do not begin with the organisation.
-const OTHER_INDEXES: [(&str, &str); 11] = [
+const OTHER_INDEXES: [(&str, &str); 12] = [
     ("organization_members_user_id_idx", "signing in asks for the organisations of a person"),
     ("login_history_pkey", "an attempt at an address without an account has no organisation"),
     ("team_invitations_token_hash_key", "a link names its invitation before an organisation is known"),
@@ -20,6 +20,7 @@ const OTHER_INDEXES: [(&str, &str); 11] = [
     ("idempotency_keys_created_at_idx", "what is old goes, of all organisations at once"),
     ("user_sessions_user_id_idx", "a new password ends the sessions of a person in all organisations"),
     ("mail_outbox_pkey", "the job that sends a mail looks at all organisations; tenants never look"),
+    ("execution_statistics_hour_idx", "retention asks whose executions are old, in all organisations"),
     ("skill_executions_sweep_idx", "the sweep looks at all organisations at once"),
     ("skill_transient_runs_sweep_idx", "the sweep looks at all organisations at once"),
     ("skill_transient_runs_expires_at_idx", "what expired goes, of all organisations at once"),

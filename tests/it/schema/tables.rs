@@ -64,6 +64,7 @@ const PERSONAL_DATA: &[(&str, bool, Erasure, &str)] = &[
     ("skill_versions", true, Erasure::Erase, "what one's own writing was before; it goes with the skill"),
     ("skill_executions", true, Erasure::Erase, "one's own input and output"),
     ("skill_transient_runs", true, Erasure::Erase, "one's own tests of the last hour"),
+    ("execution_statistics", true, Erasure::Erase, "what one's own executions add up to; follows them by itself"),
     ("usage_counters", false, Erasure::Retain, "sums of an organisation, which name no person"),
 ];
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use secrecy::{ExposeSecret, SecretString};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 
 use crate::adapters::access_tokens::JwtAccessTokens;
 use crate::adapters::jobs::GraphileEngine;
@@ -43,6 +43,8 @@ mod start_error;
 
 pub use start_error::StartError;
 
+const EXPORTS_AT_A_TIME: usize = 2;
+
 /// Cheap to clone; every clone is the same.
 #[derive(Clone)]
 pub struct App(Arc<Ports>);
@@ -66,6 +68,8 @@ pub struct Ports {
     pub(crate) random: Arc<dyn Random>,
     pub(crate) identities: Arc<Identities>,
     pub(crate) key_uses: KeyUses,
+    /// Turns to write a file, each of which takes much memory.
+    pub(crate) exports: Semaphore,
     pub(crate) last_look_at_keys: LastLook,
     pub(crate) config: Arc<Config>,
     pub(crate) started: Instant,
@@ -126,6 +130,7 @@ impl App {
             random,
             identities,
             key_uses: KeyUses::default(),
+            exports: Semaphore::new(EXPORTS_AT_A_TIME),
             last_look_at_keys: LastLook::default(),
             config: Arc::new(config),
             started: Instant::now(),

@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use ipnet::IpNet;
 use secrecy::{ExposeSecret, SecretString};
 
@@ -267,6 +268,8 @@ pub struct RunConfig {
     pub concurrency: usize,
     /// Waiting and running runs that one user may have.
     pub max_active: i64,
+    /// Executions older than this are deleted, once a day.
+    pub kept: TimeDelta,
     /// A worker that does not renew the lease of a run for this long is taken for dead.
     pub lease: Duration,
     /// After this much run time no further attempt is started.
@@ -377,6 +380,7 @@ impl Config {
             runs: RunConfig {
                 concurrency: s.parsed("JOB_CONCURRENCY", "4"),
                 max_active: s.parsed("MAX_ACTIVE_EXECUTIONS", "20"),
+                kept: TimeDelta::days(s.parsed::<u32>("EXECUTION_RETENTION_DAYS", "90").into()),
                 lease: s.seconds("EXECUTION_LEASE_SECS", "60"),
                 soft_limit: s.seconds("EXECUTION_SOFT_LIMIT_SECS", "240"),
                 hard_limit: s.seconds("EXECUTION_HARD_LIMIT_SECS", "300"),
@@ -487,6 +491,8 @@ impl Config {
             "OPENAI_API_VERSION",
             "needs OPENAI_BASE_URL, the address of the resource at Azure",
         );
+        let kept = TimeDelta::days(1)..=TimeDelta::days(3650);
+        s.refuse(!kept.contains(&self.runs.kept), "EXECUTION_RETENTION_DAYS", "must be between 1 and 3650");
         s.refuse(self.runs.concurrency == 0, "JOB_CONCURRENCY", "must be at least 1");
         s.refuse(self.database.max_connections == 0, "DB_MAX_CONNECTIONS", "must be at least 1");
         s.refuse(self.runs.lease < Duration::from_secs(4), "EXECUTION_LEASE_SECS", "must be at least 4");

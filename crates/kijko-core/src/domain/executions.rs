@@ -24,6 +24,13 @@ vocabulary!(
     }
 );
 
+impl ExecutionStatus {
+    /// Only what ended without a result may be tried again.
+    pub fn may_be_retried(self) -> bool {
+        matches!(self, ExecutionStatus::Failed | ExecutionStatus::Cancelled)
+    }
+}
+
 vocabulary!(
     /// What started a run.
     ExecutionType { Manual = "manual", Habit = "habit", Reflex = "reflex", Api = "api" }
@@ -200,7 +207,15 @@ impl ExecuteRequest {
         });
         let input = check_input(&mut check, self.input);
         check.done()?;
-        Ok(NewExecution { id, skill_id, execution_type: kind, input, executed_at: now })
+        Ok(NewExecution {
+            id,
+            skill_id,
+            execution_type: kind,
+            reference_id: None,
+            retry_of: None,
+            input,
+            executed_at: now,
+        })
     }
 }
 
@@ -232,8 +247,35 @@ pub struct NewExecution {
     pub id: ExecutionId,
     pub skill_id: SkillId,
     pub execution_type: ExecutionType,
+    /// The habit or reflex that it is for.
+    pub reference_id: Option<uuid::Uuid>,
+    pub retry_of: Option<ExecutionId>,
     pub input: Map<String, Value>,
     pub executed_at: DateTime<Utc>,
+}
+
+impl NewExecution {
+    /// The same once more.
+    pub fn again(old: &Execution, skill_id: SkillId, id: ExecutionId, now: Timestamp) -> Self {
+        Self {
+            id,
+            skill_id,
+            execution_type: old.execution_type,
+            reference_id: old.reference_id,
+            retry_of: Some(old.id),
+            input: old.input.clone(),
+            executed_at: now,
+        }
+    }
+}
+
+/// Reply to a wish to try again.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct RetryAccepted {
+    pub new_execution_id: ExecutionId,
+    pub status: ExecutionStatus,
 }
 
 /// Reply to an execution request: where to look for the result.

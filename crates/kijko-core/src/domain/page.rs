@@ -12,10 +12,11 @@ pub struct Page {
 
 impl Page {
     pub const MAX: u32 = 100;
+    pub const DEFAULT: u32 = 20;
 
     /// By number, counted from 1. Refuses with `VALIDATION_ERROR`.
     pub fn numbered(page: Option<u32>, page_size: Option<u32>) -> Result<Self> {
-        let (page, limit) = (page.unwrap_or(1), page_size.unwrap_or(20));
+        let (page, limit) = (page.unwrap_or(1), page_size.unwrap_or(Self::DEFAULT));
         let mut check = Check::default();
         check.that(page >= 1, "page", "range", || "page must be at least 1".into());
         check.range("pageSize", limit, 1, Self::MAX);
@@ -25,7 +26,7 @@ impl Page {
 
     /// By offset. Refuses with `VALIDATION_ERROR`.
     pub fn from_offset(limit: Option<u32>, offset: Option<u64>) -> Result<Self> {
-        let (limit, offset) = (limit.unwrap_or(20), offset.unwrap_or(0));
+        let (limit, offset) = (limit.unwrap_or(Self::DEFAULT), offset.unwrap_or(0));
         let mut check = Check::default();
         check.range("limit", limit, 1, Self::MAX);
         check.range("offset", offset, 0, i64::MAX as u64);

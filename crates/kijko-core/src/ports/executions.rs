@@ -2,11 +2,8 @@
 
 use async_trait::async_trait;
 
-use crate::domain::executions::{
-    Ending, Execution, ExecutionFilter, ExecutionStatus, ExecutionWithSkill, ModelCall, NewExecution,
-};
+use crate::domain::executions::{Ending, Execution, ExecutionStatus, ModelCall, NewExecution};
 use crate::domain::ids::{ExecutionId, OrganizationId, SkillId, UserId};
-use crate::domain::page::{Listed, Page};
 use crate::domain::time::Timestamp;
 use crate::error::Result;
 
@@ -14,8 +11,6 @@ use crate::error::Result;
 #[async_trait]
 pub trait ExecutionRepo: Send {
     async fn find(&mut self, id: ExecutionId) -> Result<Option<Execution>>;
-
-    async fn list(&mut self, filter: &ExecutionFilter, page: Page) -> Result<Listed<ExecutionWithSkill>>;
 
     /// Waiting and running runs of the user, tests too; later callers wait until this transaction ends.
     async fn count_active(&mut self) -> Result<i64>;

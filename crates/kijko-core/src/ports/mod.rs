@@ -16,6 +16,7 @@ pub mod audit;
 pub mod clock;
 pub mod events;
 pub mod executions;
+pub mod history;
 pub mod idempotency;
 pub mod identity;
 pub mod invitations;
@@ -31,6 +32,7 @@ pub mod secrets;
 pub mod sessions;
 pub mod skill_versions;
 pub mod skills;
+pub mod statistics;
 pub mod team;
 pub mod test_runs;
 pub mod tickets;
@@ -60,12 +62,14 @@ pub trait TenantTx: Send {
     fn api_keys(&mut self) -> &mut dyn api_keys::ApiKeyRepo;
     fn audit(&mut self) -> &mut dyn audit::OwnAuditRepo;
     fn executions(&mut self) -> &mut dyn executions::ExecutionRepo;
+    fn history(&mut self) -> &mut dyn history::HistoryRepo;
     fn idempotency(&mut self) -> &mut dyn idempotency::IdempotencyRepo;
     fn outbox(&mut self) -> &mut dyn mails::Outbox;
     fn invitations(&mut self) -> &mut dyn invitations::InvitationRepo;
     fn members(&mut self) -> &mut dyn team::MemberRepo;
     fn skill_versions(&mut self) -> &mut dyn skill_versions::SkillVersionRepo;
     fn skills(&mut self) -> &mut dyn skills::SkillRepo;
+    fn statistics(&mut self) -> &mut dyn statistics::StatisticsRepo;
     fn team(&mut self) -> &mut dyn team::TeamRepo;
     fn test_runs(&mut self) -> &mut dyn test_runs::TestRunRepo;
     fn usage(&mut self) -> &mut dyn usage::UsageRepo;
@@ -97,6 +101,7 @@ pub trait SystemTx: Send {
     fn realm_users(&mut self) -> &mut dyn realms::RealmUserRepo;
     fn sessions(&mut self) -> &mut dyn sessions::SessionRepo;
     fn signing_keys(&mut self) -> &mut dyn identity::SigningKeyRepo;
+    fn statistics(&mut self) -> &mut dyn statistics::AllStatisticsRepo;
     fn test_runs(&mut self) -> &mut dyn test_runs::ActiveTestRunRepo;
     fn tickets(&mut self) -> &mut dyn tickets::TicketRepo;
 
@@ -132,6 +137,8 @@ pub enum SystemTask {
     RequestLink,
     UseLink,
     ForgetFailures,
+    MergeStatistics,
+    FindOldExecutions,
     CheckHealth,
 }
 

@@ -6,12 +6,11 @@ use crate::app::App;
 use crate::context::{Permission, TenantContext};
 use crate::domain::events::Event;
 use crate::domain::executions::{
-    Ending, ExecuteRequest, Execution, ExecutionAccepted, ExecutionFilter, ExecutionStatus, ExecutionType,
-    ExecutionWithSkill, Failure, FailureCode, NewExecution, Outcome,
+    Ending, ExecuteRequest, Execution, ExecutionAccepted, ExecutionStatus, ExecutionType, Failure, FailureCode,
+    NewExecution, Outcome, RetryAccepted,
 };
 use crate::domain::idempotency::IdempotencyKey;
 use crate::domain::ids::{ExecutionId, SkillId};
-use crate::domain::page::{Listed, Page};
 use crate::domain::skills::Skill;
 use crate::domain::templates::checked_input;
 use crate::domain::usage::{Metered, Metric, Quota};
@@ -74,23 +73,16 @@ pub async fn get(app: &App, ctx: &TenantContext, id: ExecutionId) -> Result<Exec
     tx.executions().find(id).await?.ok_or(Error::not_found(Code::ExecutionNotFound))
 }
 
-/// The caller's own runs, newest first.
-pub async fn list(
-    app: &App,
-    ctx: &TenantContext,
-    filter: &ExecutionFilter,
-    page: Page,
-) -> Result<Listed<ExecutionWithSkill>> {
-    ctx.require(Permission::ReadSkills)?;
-    let mut tx = app.store.tenant(ctx).await?;
-    tx.executions().list(filter, page).await
-}
-
 /// Ends a waiting or running run; a worker that is at it drops the call to the provider.
-/// Refuses with `EXECUTION_NOT_FOUND`, and with `CANNOT_CANCEL` when the run has ended.
-pub async fn cancel(app: &App, ctx: &TenantContext, id: ExecutionId) -> Result<()> {
+/// Refuses with `EXECUTION_NOT_FOUND`, and with `CANNOT_CANCEL` when the run has ended; with an idempotency key that was
+/// used for another request, with `IDEMPOTENCY_CONFLICT`.
+pub async fn cancel(app: &App, ctx: &TenantContext, id: ExecutionId, key: Option<&IdempotencyKey>) -> Result<()> {
     ctx.require(Permission::UseSkills)?;
+    let once = Once::new(app, ctx, key, "cancel_execution", &id)?;
     let mut tx = app.store.tenant(ctx).await?;
+    if let Some(()) = once.replay(app, &mut *tx).await? {
+        return Ok(());
+    }
     let failure = Failure::new(FailureCode::Cancelled, "Cancelled by the user");
     let end = Transition::End {
         from: &[ExecutionStatus::Pending, ExecutionStatus::Running],
@@ -98,9 +90,51 @@ pub async fn cancel(app: &App, ctx: &TenantContext, id: ExecutionId) -> Result<(
     };
     if !tx.executions().change(id, &end, app.clock.now()).await? {
         let execution = tx.executions().find(id).await?.ok_or(Error::not_found(Code::ExecutionNotFound))?;
-        let details = Some(json!({ "status": execution.status }));
-        return Err(Error::Conflict { code: Code::CannotCancel, field: None, details });
+        return Err(unfit(Code::CannotCancel, &execution));
     }
     tx.announce(&Event::ExecutionEnded { execution_id: id }).await?;
+    once.keep(app, &mut *tx, &()).await?;
     tx.commit().await
+}
+
+/// Runs what failed or was cancelled once more, as a new run with the present definition of the skill.
+/// Refuses, in this order, with `EXECUTION_NOT_FOUND`, `CANNOT_RETRY`, `SKILL_NOT_FOUND`, `SKILL_INACTIVE`, and as
+/// `execute` does from `INVALID_INPUT` on; with an idempotency key that was used for another request, with
+/// `IDEMPOTENCY_CONFLICT`.
+pub async fn retry(
+    app: &App,
+    ctx: &TenantContext,
+    id: ExecutionId,
+    key: Option<&IdempotencyKey>,
+) -> Result<Metered<RetryAccepted>> {
+    ctx.require(Permission::UseSkills)?;
+    let once = Once::new(app, ctx, key, "retry_execution", &id)?;
+    let new_id = ExecutionId(app.random.uuid());
+    let mut tx = app.store.tenant(ctx).await?;
+    if let Some(reply) = once.replay(app, &mut *tx).await? {
+        let quota = usage::standing(app, &mut *tx, Metric::ApiCalls).await?;
+        return Ok(Metered { reply, quota });
+    }
+    let old = tx.executions().find(id).await?.ok_or(Error::not_found(Code::ExecutionNotFound))?;
+    if !old.status.may_be_retried() {
+        return Err(unfit(Code::CannotRetry, &old));
+    }
+    let skill = match old.skill_id {
+        Some(skill) => tx.skills().find(skill).await?,
+        None => None,
+    };
+    let skill = skill.ok_or(Error::not_found(Code::SkillNotFound))?;
+    if !skill.is_active {
+        return Err(Error::conflict(Code::SkillInactive));
+    }
+    let quota = admit(app, &mut *tx, &skill, &NewExecution::again(&old, skill.id, new_id, app.clock.now())).await?;
+    let reply = RetryAccepted { new_execution_id: new_id, status: ExecutionStatus::Pending };
+    once.keep(app, &mut *tx, &reply).await?;
+    tx.commit().await?;
+    Ok(Metered { reply, quota })
+}
+
+/// The execution is in a state in which this cannot be done.
+fn unfit(code: Code, execution: &Execution) -> Error {
+    Error::Conflict { code, field: None, details: Some(json!({ "status": execution.status })) }
 }

@@ -11,7 +11,9 @@ use crate::app::App;
 use crate::domain::jobs::Job;
 use crate::error::Result;
 use crate::ports::jobs::JobHandler;
-use crate::services::{idempotency, identity, login_attempts, mails, runs, test_runs, tickets, usage};
+use crate::services::{
+    history, idempotency, identity, login_attempts, mails, runs, statistics, test_runs, tickets, usage,
+};
 
 /// Between two looks for runs that were lost.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
@@ -77,6 +79,8 @@ async fn tidy_regularly(app: &App) {
 }
 
 async fn tidy(app: &App) -> Result<()> {
+    statistics::merge(app).await?;
+    history::enforce_retention(app).await?;
     idempotency::forget_old(app).await?;
     login_attempts::forget_old(app).await?;
     tickets::purge(app).await?;

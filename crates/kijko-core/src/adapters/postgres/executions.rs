@@ -1,29 +1,23 @@
 //! Runs. Reading and adding go through the policies; every change goes through the functions of the schema `app`,
 //! which hold the state machine.
 
-use std::collections::HashMap;
-
 use async_trait::async_trait;
+use sqlx::FromRow;
 use sqlx::types::{Json, Uuid};
-use sqlx::{FromRow, Postgres, QueryBuilder};
 
 use super::errors::translate;
 use super::tx::{PgSystemTx, PgTenantTx};
-use crate::domain::executions::{
-    Ending, Execution, ExecutionFilter, ExecutionStatus, ExecutionType, ExecutionWithSkill, ModelCall, NewExecution,
-    Outcome,
-};
+use crate::domain::executions::{Ending, Execution, ExecutionStatus, ExecutionType, ModelCall, NewExecution, Outcome};
 use crate::domain::ids::{ExecutionId, SkillId};
-use crate::domain::page::{Listed, Page};
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::ports::executions::{ActiveExecution, ActiveExecutionRepo, ExecutionRepo, Transition};
 
-const COLUMNS: &str = "id, skill_id, skill_version, user_id, execution_type, reference_id, input, output, prompt_tokens, \
+pub(super) const COLUMNS: &str = "id, skill_id, skill_version, user_id, execution_type, reference_id, input, output, prompt_tokens, \
      completion_tokens, duration_ms, cost_cents, status, error_message, error_code, executed_at, completed_at";
 
 #[derive(FromRow)]
-struct ExecutionRow {
+pub(super) struct ExecutionRow {
     id: Uuid,
     skill_id: Option<Uuid>,
     skill_version: Option<i32>,
@@ -41,6 +35,12 @@ struct ExecutionRow {
     error_code: Option<String>,
     executed_at: Timestamp,
     completed_at: Option<Timestamp>,
+}
+
+impl ExecutionRow {
+    pub(super) fn skill_id(&self) -> Option<Uuid> {
+        self.skill_id
+    }
 }
 
 impl TryFrom<ExecutionRow> for Execution {
@@ -68,25 +68,6 @@ impl TryFrom<ExecutionRow> for Execution {
             executed_at: row.executed_at,
             completed_at: row.completed_at,
         })
-    }
-}
-
-fn push_filter(query: &mut QueryBuilder<Postgres>, filter: &ExecutionFilter) {
-    query.push(" FROM skill_executions WHERE true");
-    if let Some(skill) = filter.skill_id {
-        query.push(" AND skill_id = ").push_bind(skill.0);
-    }
-    if let Some(status) = filter.status {
-        query.push(" AND status = ").push_bind(status.as_str());
-    }
-    if let Some(kind) = filter.execution_type {
-        query.push(" AND execution_type = ").push_bind(kind.as_str());
-    }
-    if let Some(from) = filter.from {
-        query.push(" AND executed_at >= ").push_bind(from);
-    }
-    if let Some(to) = filter.to {
-        query.push(" AND executed_at <= ").push_bind(to);
     }
 }
 
@@ -189,31 +170,6 @@ impl ExecutionRepo for PgTenantTx {
         row.map(Execution::try_from).transpose()
     }
 
-    async fn list(&mut self, filter: &ExecutionFilter, page: Page) -> Result<Listed<ExecutionWithSkill>> {
-        let mut count = QueryBuilder::<Postgres>::new("SELECT count(*)");
-        push_filter(&mut count, filter);
-        let total: i64 = count.build_query_scalar().fetch_one(self.conn()).await.map_err(translate)?;
-
-        let mut query = QueryBuilder::<Postgres>::new(format!("SELECT {COLUMNS}"));
-        push_filter(&mut query, filter);
-        query.push(" ORDER BY executed_at DESC, id DESC LIMIT ").push_bind(i64::from(page.limit()));
-        query.push(" OFFSET ").push_bind(i64::try_from(page.offset()).unwrap_or(i64::MAX));
-        let rows: Vec<ExecutionRow> = query.build_query_as().fetch_all(self.conn()).await.map_err(translate)?;
-
-        let mut ids: Vec<Uuid> = rows.iter().filter_map(|row| row.skill_id).collect();
-        ids.sort_unstable();
-        ids.dedup();
-        let skills: HashMap<SkillId, _> =
-            super::skills::find_all(self, &ids).await?.into_iter().map(|skill| (skill.id, skill)).collect();
-        let with_skill = |row: ExecutionRow| {
-            let execution = Execution::try_from(row)?;
-            let skill = execution.skill_id.and_then(|id| skills.get(&id)).cloned();
-            Ok(ExecutionWithSkill { execution, skill })
-        };
-        let rows = rows.into_iter().map(with_skill).collect::<Result<_>>()?;
-        Ok(Listed { rows, total: total.unsigned_abs() })
-    }
-
     async fn count_active(&mut self) -> Result<i64> {
         self.hold_back_others().await?;
         sqlx::query_scalar!(
@@ -239,13 +195,15 @@ impl ExecutionRepo for PgTenantTx {
 
     async fn insert(&mut self, execution: &NewExecution) -> Result<()> {
         sqlx::query!(
-            "INSERT INTO skill_executions (id, skill_id, execution_type, input, executed_at)
-             VALUES ($1, $2, $3, $4, $5)",
+            "INSERT INTO skill_executions (id, skill_id, execution_type, input, executed_at, reference_id, retry_of)
+             VALUES ($1, $2, $3, $4, $5, $6, $7)",
             execution.id.0,
             execution.skill_id.0,
             execution.execution_type.as_str(),
             Json(&execution.input) as _,
             execution.executed_at,
+            execution.reference_id,
+            execution.retry_of.map(|id| id.0),
         )
         .execute(self.conn())
         .await

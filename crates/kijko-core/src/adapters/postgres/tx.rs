@@ -21,6 +21,7 @@ use crate::ports::administration::{AllOrganizationsRepo, AllUsersRepo};
 use crate::ports::api_keys::{AllApiKeysRepo, ApiKeyRepo};
 use crate::ports::audit::{AuditRepo, OwnAuditRepo};
 use crate::ports::executions::{ActiveExecutionRepo, ExecutionRepo};
+use crate::ports::history::HistoryRepo;
 use crate::ports::idempotency::{IdempotencyRepo, OldRepliesRepo};
 use crate::ports::identity::SigningKeyRepo;
 use crate::ports::invitations::{InvitationRepo, JoinRepo};
@@ -32,6 +33,7 @@ use crate::ports::realms::{RealmSessionRepo, RealmUserRepo};
 use crate::ports::sessions::SessionRepo;
 use crate::ports::skill_versions::SkillVersionRepo;
 use crate::ports::skills::SkillRepo;
+use crate::ports::statistics::{AllStatisticsRepo, StatisticsRepo};
 use crate::ports::team::{MemberRepo, TeamRepo};
 use crate::ports::test_runs::{ActiveTestRunRepo, TestRunRepo};
 use crate::ports::tickets::TicketRepo;
@@ -124,6 +126,10 @@ impl TenantTx for PgTenantTx {
         self
     }
 
+    fn history(&mut self) -> &mut dyn HistoryRepo {
+        self
+    }
+
     fn idempotency(&mut self) -> &mut dyn IdempotencyRepo {
         self
     }
@@ -145,6 +151,10 @@ impl TenantTx for PgTenantTx {
     }
 
     fn skills(&mut self) -> &mut dyn SkillRepo {
+        self
+    }
+
+    fn statistics(&mut self) -> &mut dyn StatisticsRepo {
         self
     }
 
@@ -240,6 +250,10 @@ impl SystemTx for PgSystemTx {
     }
 
     fn signing_keys(&mut self) -> &mut dyn SigningKeyRepo {
+        self
+    }
+
+    fn statistics(&mut self) -> &mut dyn AllStatisticsRepo {
         self
     }
 
