@@ -9,6 +9,10 @@ CREATE TABLE skills (
     category         text         NOT NULL,
     prompt_template  text         NOT NULL,
     model            text         NOT NULL,
+    -- Nobody named one: the plan chooses when the skill runs.
+    model_is_default boolean      NOT NULL DEFAULT false,
+    -- Stands in when the provider of the first is down.
+    fallback_model   text,
     parameters       jsonb        NOT NULL,
     input_schema     jsonb,
     output_format    text         NOT NULL,
@@ -37,6 +41,7 @@ CREATE TABLE skills (
         ('analysis', 'generation', 'transformation', 'communication', 'automation', 'custom')),
     CONSTRAINT skills_prompt_template_check CHECK (char_length(prompt_template) BETWEEN 20 AND 10000),
     CONSTRAINT skills_model_check CHECK (char_length(model) BETWEEN 1 AND 100),
+    CONSTRAINT skills_fallback_model_check CHECK (char_length(fallback_model) BETWEEN 1 AND 100),
     CONSTRAINT skills_parameters_check CHECK (jsonb_typeof(parameters) = 'object'),
     CONSTRAINT skills_input_schema_check CHECK (jsonb_typeof(input_schema) = 'array'),
     CONSTRAINT skills_output_format_check CHECK (output_format IN ('markdown', 'json', 'text', 'html', 'code')),
@@ -70,7 +75,7 @@ CREATE POLICY skills_owner_update ON skills FOR UPDATE TO CURRENT_USER
     WITH CHECK (organization_id = (SELECT app.current_org()) AND user_id = (SELECT app.current_user_id()));
 
 GRANT SELECT, DELETE ON skills TO kijko_tenant;
-GRANT INSERT (id, name, description, category, prompt_template, model, parameters, input_schema,
-              output_format, is_active, created_at, updated_at) ON skills TO kijko_tenant;
-GRANT UPDATE (name, description, category, prompt_template, model, parameters, input_schema,
-              output_format, is_active, updated_at) ON skills TO kijko_tenant;
+GRANT INSERT (id, name, description, category, prompt_template, model, model_is_default, fallback_model, parameters,
+              input_schema, output_format, is_active, created_at, updated_at) ON skills TO kijko_tenant;
+GRANT UPDATE (name, description, category, prompt_template, model, model_is_default, fallback_model, parameters,
+              input_schema, output_format, is_active, updated_at) ON skills TO kijko_tenant;

@@ -21,6 +21,10 @@ CREATE TABLE skill_executions (
     -- The model that was really called, and by whom it was answered.
     provider          text,
     model             text,
+    -- The model that was asked for, where another answered: the stand-in of the skill, or the one of the plan.
+    requested_model   text,
+    -- Whose key paid: ours, or the organisation's own.
+    key_source        text,
     attempts          smallint      NOT NULL DEFAULT 0,
     duration_ms       bigint,
     error_code        text,
@@ -44,6 +48,7 @@ CREATE TABLE skill_executions (
         CHECK ((status IN ('completed', 'failed', 'cancelled')) = (completed_at IS NOT NULL)),
     CONSTRAINT skill_executions_running_check
         CHECK ((status = 'running') = (lease_expires_at IS NOT NULL)),
+    CONSTRAINT skill_executions_key_source_check CHECK (key_source IN ('platform', 'own')),
     CONSTRAINT skill_executions_tokens_check CHECK (prompt_tokens >= 0 AND completion_tokens >= 0),
     CONSTRAINT skill_executions_cost_check CHECK (cost_cents >= 0 AND cost_usd >= 0)
 );
@@ -120,7 +125,8 @@ $$;
 CREATE FUNCTION app.end_execution(
     p_id uuid, p_from text[], p_lapsed_before timestamptz, p_status text, p_now timestamptz, p_output text,
     p_prompt_tokens bigint, p_completion_tokens bigint, p_cost_cents bigint, p_cost_usd numeric,
-    p_provider text, p_model text, p_attempts smallint, p_error_code text, p_error_message text
+    p_provider text, p_model text, p_requested_model text, p_key_source text, p_attempts smallint,
+    p_error_code text, p_error_message text
 ) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
@@ -131,7 +137,8 @@ BEGIN
        SET status = p_status, completed_at = p_now, lease_expires_at = NULL, output = p_output,
            prompt_tokens = p_prompt_tokens, completion_tokens = p_completion_tokens,
            cost_cents = p_cost_cents, cost_usd = p_cost_usd,
-           provider = p_provider, model = p_model, attempts = p_attempts,
+           provider = p_provider, model = p_model, requested_model = p_requested_model,
+           key_source = p_key_source, attempts = p_attempts,
            error_code = p_error_code, error_message = p_error_message,
            -- A run that never started took no time, which is not the same as none.
            duration_ms = CASE WHEN started_at IS NOT NULL
@@ -155,7 +162,7 @@ $$;
 -- What a call had cost whose run was ended by somebody else: cancelled, or taken for lost while it still went on.
 CREATE FUNCTION app.record_usage(
     p_id uuid, p_prompt_tokens bigint, p_completion_tokens bigint, p_cost_cents bigint, p_cost_usd numeric,
-    p_provider text, p_model text, p_attempts smallint
+    p_provider text, p_model text, p_requested_model text, p_key_source text, p_attempts smallint
 ) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
@@ -163,7 +170,8 @@ BEGIN
     UPDATE public.skill_executions
        SET prompt_tokens = p_prompt_tokens, completion_tokens = p_completion_tokens,
            cost_cents = p_cost_cents, cost_usd = p_cost_usd,
-           provider = p_provider, model = p_model, attempts = p_attempts
+           provider = p_provider, model = p_model, requested_model = p_requested_model,
+           key_source = p_key_source, attempts = p_attempts
      WHERE organization_id = app.current_org() AND id = p_id
        AND (status = 'cancelled' OR error_code = 'WORKER_LOST') AND attempts = 0 AND cost_usd IS NULL;
     RETURN FOUND;

@@ -14,6 +14,8 @@ CREATE TABLE skill_versions (
     user_id         uuid        NOT NULL,
     prompt_template text        NOT NULL,
     model           text        NOT NULL,
+    model_is_default boolean    NOT NULL DEFAULT false,
+    fallback_model  text,
     parameters      jsonb       NOT NULL,
     input_schema    jsonb,
     created_at      timestamptz NOT NULL,
@@ -37,12 +39,13 @@ CREATE FUNCTION app.edit_skill() RETURNS trigger
 AS $$
 BEGIN
     NEW.revision := OLD.revision + 1;
-    IF (NEW.prompt_template, NEW.model, NEW.parameters, NEW.input_schema)
-       IS DISTINCT FROM (OLD.prompt_template, OLD.model, OLD.parameters, OLD.input_schema) THEN
-        INSERT INTO public.skill_versions (organization_id, skill_id, number, user_id, prompt_template, model, parameters,
-                                           input_schema, created_at)
-        VALUES (OLD.organization_id, OLD.id, OLD.version, OLD.user_id, OLD.prompt_template, OLD.model, OLD.parameters,
-                OLD.input_schema, coalesce(OLD.versioned_at, OLD.created_at));
+    IF (NEW.prompt_template, NEW.model, NEW.model_is_default, NEW.fallback_model, NEW.parameters, NEW.input_schema)
+       IS DISTINCT FROM
+       (OLD.prompt_template, OLD.model, OLD.model_is_default, OLD.fallback_model, OLD.parameters, OLD.input_schema) THEN
+        INSERT INTO public.skill_versions (organization_id, skill_id, number, user_id, prompt_template, model,
+                                           model_is_default, fallback_model, parameters, input_schema, created_at)
+        VALUES (OLD.organization_id, OLD.id, OLD.version, OLD.user_id, OLD.prompt_template, OLD.model,
+                OLD.model_is_default, OLD.fallback_model, OLD.parameters, OLD.input_schema, coalesce(OLD.versioned_at, OLD.created_at));
         NEW.version := OLD.version + 1;
         NEW.versioned_at := NEW.updated_at;
     END IF;
@@ -51,5 +54,6 @@ END
 $$;
 -- The columns that people edit; what is counted on a skill is none of them.
 CREATE TRIGGER skills_edit
-    BEFORE UPDATE OF name, description, category, prompt_template, model, parameters, input_schema, output_format, is_active
+    BEFORE UPDATE OF name, description, category, prompt_template, model, model_is_default, fallback_model, parameters,
+                     input_schema, output_format, is_active
     ON skills FOR EACH ROW EXECUTE FUNCTION app.edit_skill();

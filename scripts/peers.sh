@@ -6,6 +6,7 @@ set -euo pipefail
 
 cache=${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/kijko/peers
 aiosmtpd=1.4.6
+aimock=1.43.0
 # The last that runs on Node.js 20.
 oauth2_mock_server=8.2.3
 
@@ -41,8 +42,15 @@ fetch_oauth2_mock_server() {
     npm install --silent --no-audit --no-fund --ignore-scripts --prefix "$1" "oauth2-mock-server@$oauth2_mock_server"
 }
 
+fetch_aimock() {
+    { type -P node && type -P npm; } >/dev/null ||
+        fail "The tests of model providers need Node.js 20 and npm: sudo apt-get install nodejs npm"
+    npm install --prefix "$1" --silent --no-audit --no-fund --ignore-scripts "@copilotkit/aimock@$aimock"
+}
+
 case ${1:-} in
+aimock) once "aimock-$aimock" fetch_aimock ;;
 aiosmtpd) once "aiosmtpd-$aiosmtpd" fetch_aiosmtpd ;;
 oauth2-mock-server) once "oauth2-mock-server-$oauth2_mock_server" fetch_oauth2_mock_server ;;
-*) fail "usage: peers.sh aiosmtpd | oauth2-mock-server" ;;
+*) fail "usage: peers.sh aimock | aiosmtpd | oauth2-mock-server" ;;
 esac

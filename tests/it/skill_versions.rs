@@ -263,7 +263,7 @@ async fn a_version_cannot_be_written_changed_or_removed() {
         "UPDATE skills SET versioned_at = now()",
         "UPDATE skills SET revision = 1",
         &format!(
-            "INSERT INTO skill_versions SELECT organization_id, skill_id, 9, user_id, prompt_template, 'forged', parameters,
+            "INSERT INTO skill_versions SELECT organization_id, skill_id, 9, user_id, prompt_template, 'forged', false, NULL, parameters,
                     input_schema, created_at FROM skill_versions WHERE skill_id = '{id}'"
         ),
     ] {

@@ -33,6 +33,8 @@ pub enum Permission {
     ManageApiKeys,
     /// Those of everybody in the organisation, and keys that may do all that an administrator may.
     ManageAllApiKeys,
+    /// The organisation's own keys for model providers.
+    ManageProviderKeys,
     /// See who belongs to the organisation.
     ReadTeam,
     /// Change what the organisation is called.
@@ -100,6 +102,7 @@ impl Permission {
             // A viewer reads; running a skill spends the organisation's money.
             Permission::UseSkills | Permission::ManageApiKeys => role >= Role::Member,
             Permission::ManageAllApiKeys
+            | Permission::ManageProviderKeys
             | Permission::ManageTeam
             | Permission::InviteMembers
             | Permission::RemoveMembers
@@ -122,6 +125,7 @@ mod tests {
             (Permission::UseSkills, [false, true, true, true]),
             (Permission::ManageApiKeys, [false, true, true, true]),
             (Permission::ManageAllApiKeys, [false, false, true, true]),
+            (Permission::ManageProviderKeys, [false, false, true, true]),
             (Permission::ManageTeam, [false, false, true, true]),
             (Permission::InviteMembers, [false, false, true, true]),
             (Permission::RemoveMembers, [false, false, true, true]),

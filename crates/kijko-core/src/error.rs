@@ -108,7 +108,7 @@ pub struct Violation {
     pub field: String,
     /// A sentence for a person, naming the rule.
     pub message: String,
-    /// The kind of rule: `required`, `length`, `range`, `format`, `type`, `unique` or `unknown`.
+    /// The kind of rule: `required`, `length`, `range`, `format`, `type`, `unique`, `unknown` or `refused`.
     pub code: &'static str,
 }
 

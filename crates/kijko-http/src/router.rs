@@ -10,8 +10,8 @@ use utoipa_axum::routes;
 
 use crate::problem::Problem;
 use crate::routes::{
-    api_keys, auth, docs, executions, health, history, invitations, links, oauth, organizations, skill_versions,
-    skills, statistics, team, test_runs, well_known,
+    api_keys, auth, docs, executions, health, history, invitations, links, models, oauth, organizations, provider_keys,
+    skill_versions, skills, statistics, team, test_runs, well_known,
 };
 use crate::{middleware, openapi};
 
@@ -87,6 +87,10 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(api_keys::list, api_keys::create))                 // GET POST /api/v1/security/api-keys
         .routes(routes!(api_keys::revoke))                                 // DELETE /api/v1/security/api-keys/{id}
 
+        .routes(routes!(provider_keys::list))                              // GET /api/v1/settings/provider-keys
+        .routes(routes!(provider_keys::get, provider_keys::store, provider_keys::delete)) // GET PUT DELETE /api/v1/settings/provider-keys/{provider}
+
+        .routes(routes!(models::list))                                     // GET /api/v1/skills/models
         .routes(routes!(skills::list, skills::create))                     // GET POST /api/v1/skills
         .routes(routes!(skills::get, skills::update, skills::patch, skills::delete)) // GET PUT PATCH DELETE /api/v1/skills/{id}
         .routes(routes!(test_runs::draft))                                 // POST /api/v1/skills/test

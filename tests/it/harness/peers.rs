@@ -73,3 +73,41 @@ impl Catcher {
         self.behave("accept").await;
     }
 }
+
+/// Model providers as somebody else understands them: aimock, which its makers hold against the real APIs every day.
+pub struct Aimock {
+    /// Killed when dropped.
+    _process: Child,
+    pub url: String,
+}
+
+impl Aimock {
+    pub const KEY: &str = "sk-aimock-5d1c8f3b7e9a2460";
+
+    /// Answers prompts as these fixtures of its own form say.
+    pub async fn start(fixtures: &Value) -> Self {
+        let folder = tempfile::tempdir().expect("the temporary directory is writable");
+        let file = folder.path().join("fixtures.json");
+        std::fs::write(&file, fixtures.to_string()).expect("the temporary directory is writable");
+        let mut process = Command::new("node")
+            .arg(format!("{}/node_modules/@copilotkit/aimock/dist/cli.js", self::folder("aimock").await))
+            .args(["--port", "0", "--chunk-size", "3", "--fixtures"])
+            .arg(&file)
+            .env("AIMOCK_API_KEYS", Self::KEY)
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("node is there");
+        let mut said = BufReader::new(process.stdout.take().expect("piped")).lines();
+        let listening = async {
+            while let Some(line) = said.next_line().await.expect("it can be read") {
+                if let Some((_, url)) = line.split_once("listening on ") {
+                    return url.to_owned();
+                }
+            }
+            panic!("aimock ended before it listened");
+        };
+        let url = tokio::time::timeout(std::time::Duration::from_secs(20), listening).await;
+        Self { _process: process, url: url.expect("aimock does not begin to listen") }
+    }
+}

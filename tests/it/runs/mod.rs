@@ -11,6 +11,8 @@ use crate::harness::{Installation, Person, eventually, skill};
 
 mod calling;
 mod dialects;
+mod fallback;
+mod peer;
 
 /// What an attempt has used when it breaks off after it began; the double always reports this much.
 const BEGUN: (u64, u64) = (25, 1);

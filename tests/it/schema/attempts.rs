@@ -53,15 +53,16 @@ pub const CALLS: &[(&str, &str, &str)] = &[
     (
         "app.end_execution, completed",
         "running",
-        "app.end_execution({id}, '{running}', NULL, 'completed', now(), '', 1, 1, 1, 1, 'p', 'm', 1::smallint, NULL, NULL)",
+        "app.end_execution({id}, '{running}', NULL, 'completed', now(), '', 1, 1, 1, 1, 'p', 'm', 'r', 'own',
+                           1::smallint, NULL, NULL)",
     ),
     (
         "app.end_execution, cancelled",
         "pending",
         "app.end_execution({id}, '{pending}', NULL, 'cancelled', now(), NULL, NULL, NULL, NULL, NULL, NULL, NULL,
-                           0::smallint, 'CANCELLED', '')",
+                           NULL, NULL, 0::smallint, 'CANCELLED', '')",
     ),
-    ("app.record_usage", "cancelled", "app.record_usage({id}, 1, 1, 1, 1, 'p', 'm', 1::smallint)"),
+    ("app.record_usage", "cancelled", "app.record_usage({id}, 1, 1, 1, 1, 'p', 'm', 'r', 'own', 1::smallint)"),
     ("app.count_executions", "", "app.count_executions() IS NULL"),
     ("app.delete_executions", "", "(app.delete_executions(now() + interval '1 day', 1)).deleted > 0"),
     ("app.enqueue_execution", "pending", "app.enqueue_execution({id})"),
@@ -79,6 +80,9 @@ pub const CALLS: &[(&str, &str, &str)] = &[
     ("app.enqueue_mail_job", "pending", "app.enqueue_mail_job({id})"),
     // The same for everybody: whose it counts, the context decides.
     ("app.count_usage", "", "(app.count_usage('api_calls', '2026-01-01', 1, 1)).admitted"),
+    // The organisation's as well.
+    ("app.store_provider_key", "", "app.store_provider_key('google', 'sealed', '1234', NULL, NULL, now())"),
+    ("app.delete_provider_key", "", "app.delete_provider_key('google')"),
     // Ada is an owner, and so is Bob.
     ("app.change_member, demoted", "", "app.change_member('{user}', 'viewer', 'active')"),
     ("app.change_member, shut out", "", "app.change_member('{user}', 'owner', 'inactive')"),
@@ -89,6 +93,7 @@ pub const CALLS: &[(&str, &str, &str)] = &[
 
 /// What the calls may change, beside which nothing of ours is in their reach.
 const CALLED_ON: &[&str] = &[
+    "provider_keys",
     "usage_counters",
     "skill_executions",
     "execution_statistics",

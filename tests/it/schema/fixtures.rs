@@ -331,6 +331,21 @@ pub const TABLES: &[Table] = &[
         change: "expires_at = now()",
     },
     Table {
+        name: "provider_keys",
+        key: "(organization_id, provider)",
+        whose: Whose::Shared,
+        rows: &["google"],
+        row: &[
+            ORGANIZATION,
+            ("provider", "CASE '{row}' WHEN 'google' THEN 'google' ELSE 'openai' END"),
+            ("sealed_key", "'sealed'"),
+            ("last_four", "'1234'"),
+            ("stored_by", "'{user}'"),
+            ("stored_at", "now()"),
+        ],
+        change: "last_four = '4321'",
+    },
+    Table {
         name: "usage_counters",
         key: "(organization_id, metric, period)",
         whose: Whose::Shared,

@@ -70,7 +70,7 @@ fn rendered(lines: &[Line]) -> String {
 const OF_COLLEAGUES: [&str; 2] = ["app.change_member", "app.transfer_ownership"];
 
 /// Calls about the caller's organisation as a whole: they name no row, so whose turn it is changes nothing.
-const OF_ORGANIZATION: [&str; 1] = ["app.count_usage"];
+const OF_ORGANIZATION: [&str; 3] = ["app.count_usage", "app.store_provider_key", "app.delete_provider_key"];
 
 /// Whether it lets somebody do what no design of ours could mean, whatever the expectation says.
 fn leaks(line: &Line) -> bool {

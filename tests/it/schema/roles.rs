@@ -17,6 +17,7 @@ const FUNCTIONS: &[(&str, &str)] = &[
     ("app.current_org", "kijko_tenant"),
     ("app.current_user_id", "kijko_tenant"),
     ("app.delete_executions", "kijko_tenant"),
+    ("app.delete_provider_key", "kijko_tenant"),
     ("app.edit_skill", ""),
     ("app.end_execution", "kijko_tenant"),
     ("app.end_member_sessions", "kijko_tenant"),
@@ -28,6 +29,7 @@ const FUNCTIONS: &[(&str, &str)] = &[
     ("app.record_usage", "kijko_tenant"),
     ("app.refuse_change", ""),
     ("app.renew_execution", "kijko_tenant"),
+    ("app.store_provider_key", "kijko_tenant"),
     ("app.transfer_ownership", "kijko_tenant"),
     ("app.transient_run_job_key", "kijko_system"),
 ];
@@ -190,14 +192,16 @@ async fn a_type_made_by_a_tenant_never_runs_code_as_the_owner() {
         format!("app.renew_execution({execution}, now())"),
         format!(
             "app.end_execution({execution}, '{{pending,running}}', NULL, 'completed', now(), '', 1, 1, 1, 1, 'p', 'm',
-                               1::smallint, NULL, NULL)"
+                               NULL, NULL, 1::smallint, NULL, NULL)"
         ),
-        format!("app.record_usage({execution}, 1, 1, 1, 1, 'p', 'm', 1::smallint)"),
+        format!("app.record_usage({execution}, 1, 1, 1, 1, 'p', 'm', NULL, NULL, 1::smallint)"),
         format!("app.enqueue_execution({execution})"),
         "app.enqueue_transient_run(md5('skill_transient_runs own pending')::pg_catalog.uuid)".to_owned(),
         "(SELECT deleted FROM app.delete_executions(now(), 1))".to_owned(),
         "app.count_usage('api_calls', '2026-01-01', 1, 1)".to_owned(),
         format!("app.enqueue_mail({execution}, '', now())"),
+        "app.store_provider_key('google', 'sealed', '1234', NULL, NULL, now())".to_owned(),
+        "app.delete_provider_key('google')".to_owned(),
         "app.change_member(app.current_user_id(), 'viewer', 'active')".to_owned(),
         "app.transfer_ownership(app.current_user_id())".to_owned(),
         "(SELECT count(*) FROM app.end_member_sessions(app.current_user_id(), now()))".to_owned(),

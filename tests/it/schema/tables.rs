@@ -65,6 +65,12 @@ const PERSONAL_DATA: &[(&str, bool, Erasure, &str)] = &[
     ("skill_executions", true, Erasure::Erase, "one's own input and output"),
     ("skill_transient_runs", true, Erasure::Erase, "one's own tests of the last hour"),
     ("execution_statistics", true, Erasure::Erase, "what one's own executions add up to; follows them by itself"),
+    (
+        "provider_keys",
+        false,
+        Erasure::Retain,
+        "the organisation's secrets; the name of who stored one goes with their membership",
+    ),
     ("usage_counters", false, Erasure::Retain, "sums of an organisation, which name no person"),
 ];
 

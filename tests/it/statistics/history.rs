@@ -131,11 +131,11 @@ impl Run {
         let failure = if self.status == "completed" { "NULL, NULL" } else { "'CANCELLED', ''" };
         sql += &format!(
             "SELECT app.end_execution('{id}', '{{pending,running}}', NULL, '{}', '{ended}', '', {with_the_end}, 'p', 'm',
-                                      {attempts}::smallint, {failure});",
+                                      NULL, NULL, {attempts}::smallint, {failure});",
             self.status
         );
         if self.is_late {
-            sql += &format!("SELECT app.record_usage('{id}', {usage}, 'p', 'm', 1::smallint);");
+            sql += &format!("SELECT app.record_usage('{id}', {usage}, 'p', 'm', NULL, NULL, 1::smallint);");
         }
         sql
     }

@@ -6,6 +6,7 @@ pub(crate) mod keycloak;
 pub(crate) mod mail;
 pub(crate) mod models;
 mod oidc;
+pub(crate) mod outbound;
 pub(crate) mod passwords;
 pub(crate) mod postgres;
 pub(crate) mod rate_limits;

@@ -9,6 +9,8 @@ use crate::adapters::models::anthropic::AnthropicProvider;
 use crate::adapters::models::google::GoogleProvider;
 use crate::adapters::models::offline::OfflineProvider;
 use crate::adapters::models::openai::OpenAiProvider;
+use crate::adapters::models::own::OwnKeyProviders;
+use crate::adapters::outbound::Guard;
 use crate::config::{Config, Environment};
 use crate::domain::models::{Catalogue, Endpoint, OPENAI_URL, Provider};
 use crate::ports::clock::Clock;
@@ -21,6 +23,13 @@ pub(super) fn connect(config: &Config, clock: &Arc<dyn Clock>) -> Result<Models,
         None => include_str!("../../models.toml").to_owned(),
     };
     let catalogue: Catalogue = toml::from_str(&text).map_err(StartError::Catalogue)?;
+    if let Some(problem) = catalogue.problem() {
+        return Err(StartError::secret("MODEL_CATALOGUE", problem));
+    }
+    if let Some(model) = config.models.routes.stranger_to(&catalogue) {
+        let problem = format!("{model} is no model of this provider in the catalogue");
+        return Err(StartError::secret("MODEL_ROUTES", problem));
+    }
     let mut providers: HashMap<Provider, Arc<dyn ModelProvider>> = HashMap::new();
     let settings = &config.models;
     let transport = Transport::new(settings, clock.clone()).map_err(|e| StartError::secret("MODEL_CATALOGUE", e))?;
@@ -38,12 +47,21 @@ pub(super) fn connect(config: &Config, clock: &Arc<dyn Clock>) -> Result<Models,
     if settings.openai_api_key.is_some() || settings.openai_base_url.is_some() {
         let base_url = settings.openai_base_url.clone().unwrap_or_else(|| OPENAI_URL.to_owned());
         let endpoint = Endpoint { base_url, api_version: settings.openai_api_version.clone() };
-        let provider = OpenAiProvider::new(transport, endpoint, settings.openai_api_key.as_ref());
+        let provider = OpenAiProvider::new(transport.clone(), endpoint, settings.openai_api_key.as_ref());
         let provider = provider.map_err(|e| StartError::secret("OPENAI_API_KEY", e))?;
         providers.insert(Provider::OpenAi, Arc::new(provider));
     }
     if providers.is_empty() && config.environment == Environment::Local {
         providers.insert(Provider::Offline, Arc::new(OfflineProvider));
     }
-    Ok(Models::new(catalogue, providers))
+    let guard = Guard::new(&config.http.outbound_allowlist);
+    let guarded = Transport::over(guard.client(), settings, clock.clone());
+    let own = OwnKeyProviders {
+        fixed: transport,
+        guarded: guarded.map_err(|e| StartError::secret("OUTBOUND_ALLOWLIST", e))?,
+        guard: Arc::new(guard),
+        anthropic_base_url: settings.anthropic_base_url.clone(),
+        google_base_url: settings.google_base_url.clone(),
+    };
+    Ok(Models::new(catalogue, settings.routes.clone(), providers, Arc::new(own)))
 }

@@ -12,6 +12,8 @@ use chrono::TimeDelta;
 use ipnet::IpNet;
 use secrecy::{ExposeSecret, SecretString};
 
+use crate::domain::models::ModelRoutes;
+
 mod source;
 
 use source::Source;
@@ -103,6 +105,27 @@ impl std::str::FromStr for AuthMode {
     }
 }
 
+/// What becomes of a model that was named by somebody whose plan does not include its size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PlanModelPolicy {
+    /// It is called.
+    Default,
+    /// The small one of the same provider is called in its place, and the run says so.
+    Enforce,
+}
+
+impl std::str::FromStr for PlanModelPolicy {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "default" => Ok(PlanModelPolicy::Default),
+            "enforce" => Ok(PlanModelPolicy::Enforce),
+            _ => Err("must be default or enforce".into()),
+        }
+    }
+}
+
 /// How mail leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MailProvider {
@@ -157,6 +180,8 @@ pub struct HttpConfig {
     pub redirect_allowlist: Vec<String>,
     /// Proxies whose word about the client's address counts.
     pub trusted_proxies: Vec<IpNet>,
+    /// Networks that addresses which users supply may lead to, although they are not public.
+    pub outbound_allowlist: Vec<IpNet>,
     pub docs_enabled: bool,
     pub request_timeout: Duration,
     pub body_limit_bytes: usize,
@@ -257,6 +282,9 @@ pub struct ModelConfig {
     pub openai_base_url: Option<String>,
     /// Azure's `api-version`.
     pub openai_api_version: Option<String>,
+    /// Which model answers where nobody named one.
+    pub routes: ModelRoutes,
+    pub plan_policy: PlanModelPolicy,
     pub connect_timeout: Duration,
     /// The longest silence of a provider that is borne.
     pub inactivity_timeout: Duration,
@@ -315,6 +343,7 @@ impl Config {
                 redirect_allowlist: s.list("REDIRECT_ALLOWLIST", &cors_origins.join(",")),
                 cors_origins,
                 trusted_proxies: s.networks("TRUSTED_PROXIES", "127.0.0.1/32,::1/128"),
+                outbound_allowlist: s.networks("OUTBOUND_ALLOWLIST", ""),
                 docs_enabled: s.parsed("DOCS_ENABLED", "true"),
                 request_timeout: s.seconds("REQUEST_TIMEOUT_SECS", "30"),
                 body_limit_bytes: s.parsed("BODY_LIMIT_BYTES", "1048576"),
@@ -374,6 +403,8 @@ impl Config {
                 openai_api_key: s.secret("OPENAI_API_KEY"),
                 openai_base_url: s.optional_url("OPENAI_BASE_URL"),
                 openai_api_version: s.optional("OPENAI_API_VERSION"),
+                routes: s.parsed("MODEL_ROUTES", ModelRoutes::DEFAULT),
+                plan_policy: s.parsed("PLAN_MODEL_POLICY", "default"),
                 connect_timeout: s.seconds("MODEL_CONNECT_TIMEOUT_SECS", "10"),
                 inactivity_timeout: s.seconds("MODEL_INACTIVITY_TIMEOUT_SECS", "120"),
             },

@@ -28,6 +28,8 @@ pub enum AuditEvent {
     SecuritySessionTerminated,
     SecurityApiKeyCreated,
     SecurityApiKeyRevoked,
+    SecurityProviderKeyStored,
+    SecurityProviderKeyDeleted,
     SystemAdminAction,
 }
 
@@ -49,6 +51,8 @@ impl AuditEvent {
             AuditEvent::SecuritySessionTerminated => "security.session_terminated",
             AuditEvent::SecurityApiKeyCreated => "security.api_key_created",
             AuditEvent::SecurityApiKeyRevoked => "security.api_key_revoked",
+            AuditEvent::SecurityProviderKeyStored => "security.provider_key_stored",
+            AuditEvent::SecurityProviderKeyDeleted => "security.provider_key_deleted",
             AuditEvent::SystemAdminAction => "system.admin_action",
         }
     }

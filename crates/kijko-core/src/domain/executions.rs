@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use crate::domain::check::Check;
 use crate::domain::ids::{ExecutionId, SkillId, UserId};
 use crate::domain::input_schema::contains_nul;
+use crate::domain::models::KeySource;
 use crate::domain::money::{Cost, Usage};
 use crate::domain::skills::Skill;
 use crate::domain::time::{Timestamp, millis, millis_option};
@@ -103,6 +104,9 @@ pub struct ModelCall {
     pub provider: &'static str,
     /// The provider's own id of the model that was called.
     pub model: String,
+    /// The model that was asked for, where that is another.
+    pub requested_model: Option<String>,
+    pub key_source: KeySource,
     pub attempts: i16,
     /// Absent when the provider never reported any.
     pub usage: Option<(Usage, Cost)>,
@@ -144,6 +148,18 @@ pub struct Execution {
     /// US cents, rounded half up.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cost_cents: Option<i64>,
+    /// Who answered: `anthropic`, `google`, `openai` or `offline`. Absent until the run has ended, as are the next three.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub provider: Option<String>,
+    /// The provider's own id of the model that really answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// The model that was asked for, where another answered: the skill's `fallbackModel`, or the one of the plan.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requested_model: Option<String>,
+    /// Whose key was used; what `own` cost is a statistic, and billed by the provider.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key_source: Option<KeySource>,
     pub status: ExecutionStatus,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error_message: Option<String>,

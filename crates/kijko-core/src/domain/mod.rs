@@ -25,6 +25,7 @@ pub mod organizations;
 pub mod page;
 pub mod plans;
 pub mod profiles;
+pub mod provider_keys;
 pub mod reading;
 pub mod realms;
 pub mod sessions;

@@ -22,6 +22,11 @@ const DIFF_TIME: Duration = Duration::from_millis(50);
 pub struct Definition {
     pub prompt_template: String,
     pub model: String,
+    /// Whether nobody named it.
+    #[serde(skip)]
+    pub model_is_default: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fallback_model: Option<String>,
     pub parameters: Parameters,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub input_schema: Option<Vec<InputSchemaField>>,
@@ -32,6 +37,8 @@ impl From<Skill> for Definition {
         Self {
             prompt_template: skill.prompt_template,
             model: skill.model,
+            model_is_default: skill.model_is_default,
+            fallback_model: skill.fallback_model,
             parameters: skill.parameters,
             input_schema: skill.input_schema,
         }
@@ -43,6 +50,8 @@ impl From<Definition> for SkillPatch {
         Self {
             prompt_template: Some(definition.prompt_template),
             model: Some(definition.model),
+            model_is_default: definition.model_is_default,
+            fallback_model: Some(definition.fallback_model),
             parameters: Some(definition.parameters),
             input_schema: Some(definition.input_schema),
             ..Self::default()
@@ -106,6 +115,8 @@ impl VersionDiff {
         let (old, new) = (&from.definition, &to.definition);
         let mut changes = Vec::new();
         note(&mut changes, "model".into(), Some(old.model.clone().into()), Some(new.model.clone().into()));
+        let text = |text: &Option<String>| text.clone().map(Value::from);
+        note(&mut changes, "fallbackModel".into(), text(&old.fallback_model), text(&new.fallback_model));
         compare_parameters(&mut changes, &old.parameters, &new.parameters);
         compare_schemas(&mut changes, old.input_schema.as_deref(), new.input_schema.as_deref());
         let names = (format!("version {}", from.version.number), format!("version {}", to.version.number));

@@ -67,7 +67,13 @@ impl TestRequest {
         check.done()?;
         let schema = skill.input_schema.as_deref().unwrap_or_default();
         let prompt = render(&skill.prompt_template, schema, &input).ok_or_else(too_long)?;
-        Ok(TestQuestion { model: skill.model.clone(), system: None, prompt, parameters: skill.parameters.clone() })
+        Ok(TestQuestion {
+            model: (!skill.model_is_default).then(|| skill.model.clone()),
+            fallback_model: skill.fallback_model.clone(),
+            system: None,
+            prompt,
+            parameters: skill.parameters.clone(),
+        })
     }
 }
 
@@ -105,7 +111,7 @@ impl DraftTest {
         check.done()?;
         let prompt = render(&self.prompt_template, &[], &input).ok_or_else(too_long)?;
         let system = self.system_prompt.filter(|text| !text.is_empty());
-        Ok(TestQuestion { model, system, prompt, parameters })
+        Ok(TestQuestion { model: Some(model), fallback_model: None, system, prompt, parameters })
     }
 }
 
@@ -117,8 +123,11 @@ fn too_long() -> Error {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TestQuestion {
-    /// As whoever tests wrote it.
-    pub model: String,
+    /// As whoever tests wrote it; the plan's choice when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fallback_model: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub system: Option<String>,
     pub prompt: String,
@@ -227,7 +236,8 @@ mod tests {
         let draft = json!({ "promptTemplate": "Say {{a}} and {{b}}", "systemPrompt": "", "input": { "a": 1 } });
         let draft: DraftTest = serde_json::from_value(draft).expect("a draft");
         let question = draft.question().expect("a question");
-        assert_eq!((&*question.model, question.system, &*question.prompt), (DEFAULT_MODEL, None, "Say 1 and {{b}}"));
+        assert_eq!((question.model.as_deref(), question.system), (Some(DEFAULT_MODEL), None));
+        assert_eq!(question.prompt, "Say 1 and {{b}}");
         assert_eq!(question.parameters, Parameters::default());
     }
 }

@@ -26,6 +26,8 @@ pub mod mails;
 pub mod memberships;
 pub mod models;
 pub mod oauth;
+pub mod outbound;
+pub mod provider_keys;
 pub mod rate_limits;
 pub mod realms;
 pub mod secrets;
@@ -67,6 +69,7 @@ pub trait TenantTx: Send {
     fn outbox(&mut self) -> &mut dyn mails::Outbox;
     fn invitations(&mut self) -> &mut dyn invitations::InvitationRepo;
     fn members(&mut self) -> &mut dyn team::MemberRepo;
+    fn provider_keys(&mut self) -> &mut dyn provider_keys::ProviderKeyRepo;
     fn skill_versions(&mut self) -> &mut dyn skill_versions::SkillVersionRepo;
     fn skills(&mut self) -> &mut dyn skills::SkillRepo;
     fn statistics(&mut self) -> &mut dyn statistics::StatisticsRepo;

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
+use secrecy::SecretString;
 use serde_json::Number;
 
 use crate::domain::executions::Failure;
-use crate::domain::models::{Catalogue, ModelRoute, Provider};
+use crate::domain::models::{Catalogue, Endpoint, KeySource, ModelRoute, ModelRoutes, Provider};
 use crate::error::{Code, Error, Result};
 
 /// One call, with nothing left to decide.
@@ -60,19 +61,49 @@ pub trait ModelProvider: Send + Sync {
 pub struct Target {
     pub route: ModelRoute,
     pub provider: Arc<dyn ModelProvider>,
+    pub key_source: KeySource,
+    /// What was asked for, where this is another model.
+    pub requested: Option<String>,
+}
+
+/// Makes providers of keys that organisations brought along.
+pub trait OwnProviders: Send + Sync {
+    /// Calls nobody. Refuses with `VALIDATION_ERROR` an address that is not public.
+    fn connect(
+        &self,
+        provider: Provider,
+        key: &SecretString,
+        endpoint: Option<&Endpoint>,
+    ) -> Result<Arc<dyn ModelProvider>>;
 }
 
 /// The catalogue, and the providers that are set up.
 #[derive(Clone)]
 pub struct Models {
     catalogue: Arc<Catalogue>,
+    routes: Arc<ModelRoutes>,
+    /// With the keys of the installation.
     providers: HashMap<Provider, Arc<dyn ModelProvider>>,
+    own: Arc<dyn OwnProviders>,
 }
 
 impl Models {
     /// With no provider but the offline one, that one answers for every model.
-    pub fn new(catalogue: Catalogue, providers: HashMap<Provider, Arc<dyn ModelProvider>>) -> Self {
-        Self { catalogue: Arc::new(catalogue), providers }
+    pub fn new(
+        catalogue: Catalogue,
+        routes: ModelRoutes,
+        providers: HashMap<Provider, Arc<dyn ModelProvider>>,
+        own: Arc<dyn OwnProviders>,
+    ) -> Self {
+        Self { catalogue: Arc::new(catalogue), routes: Arc::new(routes), providers, own }
+    }
+
+    pub fn catalogue(&self) -> &Catalogue {
+        &self.catalogue
+    }
+
+    pub fn routes(&self) -> &ModelRoutes {
+        &self.routes
     }
 
     /// Those that are set up, in a stable order.
@@ -82,23 +113,47 @@ impl Models {
         providers
     }
 
-    /// Where a call for this model goes. Refuses with `MODEL_NOT_SUPPORTED` and `PROVIDER_NOT_CONFIGURED`.
-    pub fn target(&self, model: &str) -> Result<Target> {
-        let route = self.catalogue.resolve(model).ok_or_else(|| Error::Invalid {
+    /// Whether the installation can call this provider.
+    pub fn serves(&self, provider: Provider) -> bool {
+        self.providers.contains_key(&Provider::Offline) || self.providers.contains_key(&provider)
+    }
+
+    /// Who serves this model, and as what. Refuses with `MODEL_NOT_SUPPORTED`.
+    pub fn route(&self, model: &str) -> Result<ModelRoute> {
+        self.catalogue.resolve(model).ok_or_else(|| Error::Invalid {
             code: Code::ModelNotSupported,
             violations: vec![crate::error::Violation {
                 field: "model".into(),
                 message: format!("No provider serves the model {model:?}"),
                 code: "unknown",
             }],
-        })?;
+        })
+    }
+
+    /// With the key of the installation. Refuses with `PROVIDER_NOT_CONFIGURED`.
+    pub fn target(&self, route: ModelRoute) -> Result<Target> {
+        let target = |route, provider: &Arc<dyn ModelProvider>| Target {
+            route,
+            provider: provider.clone(),
+            key_source: KeySource::Platform,
+            requested: None,
+        };
         if let Some(offline) = self.providers.get(&Provider::Offline) {
-            let route = ModelRoute { provider: Provider::Offline, ..route };
-            return Ok(Target { route, provider: offline.clone() });
+            return Ok(target(ModelRoute { provider: Provider::Offline, ..route }, offline));
         }
         match self.providers.get(&route.provider) {
-            Some(provider) => Ok(Target { route, provider: provider.clone() }),
+            Some(provider) => Ok(target(route, provider)),
             None => Err(Error::Unavailable { code: Code::ProviderNotConfigured, source: None }),
         }
+    }
+
+    /// With a key that an organisation brought along; see `OwnProviders`.
+    pub fn connect(
+        &self,
+        provider: Provider,
+        key: &SecretString,
+        endpoint: Option<&Endpoint>,
+    ) -> Result<Arc<dyn ModelProvider>> {
+        self.own.connect(provider, key, endpoint)
     }
 }

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
 use crate::domain::executions::{Failure, FailureCode, ModelCall, Outcome};
-use crate::domain::models::ModelRoute;
+use crate::domain::models::{KeySource, ModelRoute};
 use crate::domain::money::{Cost, Usage};
 use crate::domain::skills::Parameters;
 use crate::ports::models::{ModelError, ModelEvent, ModelRequest, Target};
@@ -47,6 +47,17 @@ pub(crate) struct Call<'a> {
     shown: Shown<'a>,
 }
 
+/// Why one target was given up.
+struct GaveUp {
+    failure: Failure,
+    has_text: bool,
+}
+
+/// What another provider may make good.
+fn is_down(code: FailureCode) -> bool {
+    matches!(code, FailureCode::ServiceUnavailable | FailureCode::ProviderUnreachable | FailureCode::RateLimited)
+}
+
 /// The run of a worker that did not come back.
 pub(crate) fn lost() -> Failure {
     Failure::new(
@@ -76,28 +87,61 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// Attempts until one succeeds, fails for good, or there is no time left.
+    /// One target after the other, while they are down and there is time left.
     async fn ask(&mut self) -> Outcome {
         let started = Instant::now();
+        loop {
+            let gave_up = match self.ask_target(started).await {
+                Ok(output) => return Outcome::Completed { output },
+                Err(gave_up) => gave_up,
+            };
+            let is_last = self.asked + 1 == self.targets.len();
+            let is_late = started.elapsed() >= self.app.config.runs.soft_limit;
+            if is_last || is_late || gave_up.has_text || !is_down(gave_up.failure.code) {
+                return Outcome::Failed(self.explained(gave_up.failure));
+            }
+            self.asked += 1;
+            tracing::info!(code = gave_up.failure.code.as_str(), "the provider is down; asking the one that stands in");
+        }
+    }
+
+    /// Attempts until one succeeds, fails for good, or there is no time left.
+    async fn ask_target(&mut self, started: Instant) -> Result<String, GaveUp> {
         let mut retries = 0;
         loop {
             let mut output = String::new();
             let result = self.attempt(&mut output).await;
             self.settle();
             let error = match result {
-                Ok(()) => return Outcome::Completed { output },
+                Ok(()) => return Ok(output),
                 Err(error) => error,
             };
             // Text that was shown cannot be taken back.
-            let wait = if output.is_empty() { self.wait_before_retry(&error, retries) } else { None };
+            let has_text = !output.is_empty();
+            let wait = if has_text { None } else { self.wait_before_retry(&error, retries) };
             match wait {
                 Some(wait) if started.elapsed() + wait < self.app.config.runs.soft_limit => {
                     tracing::info!(code = error.failure.code.as_str(), ?wait, "the provider failed; trying again");
                     tokio::time::sleep(wait).await;
                     retries += 1;
                 }
-                _ => return Outcome::Failed(error.failure),
+                _ => return Err(GaveUp { failure: error.failure, has_text }),
             }
+        }
+    }
+
+    /// Says whose key it was that a provider refused.
+    fn explained(&self, failure: Failure) -> Failure {
+        let Target { key_source, route, .. } = &self.targets[self.asked];
+        match (failure.code, key_source) {
+            (FailureCode::InvalidApiKey, KeySource::Own) => Failure::new(
+                failure.code,
+                format!(
+                    "{} refuses the key that your organisation stored; an owner or administrator can replace it",
+                    route.provider.as_str()
+                ),
+            ),
+            _ => failure,
         }
     }
 
@@ -160,10 +204,16 @@ impl<'a> Call<'a> {
                 dollars += target.route.rates.dollars(spent);
             }
         }
-        let route = &self.targets[self.asked].route;
+        let Target { route, requested, .. } = &self.targets[self.asked];
+        // What we paid for in part is ours.
+        let was_called = |(index, spent): (usize, &Option<Usage>)| index == self.asked || spent.is_some();
+        let called = self.spent.iter().enumerate().filter(|entry| was_called(*entry)).map(|(index, _)| index);
+        let is_own = called.into_iter().all(|index| self.targets[index].key_source == KeySource::Own);
         ModelCall {
             provider: route.provider.as_str(),
             model: route.model.clone(),
+            requested_model: requested.clone(),
+            key_source: if is_own { KeySource::Own } else { KeySource::Platform },
             attempts: self.attempts,
             usage: usage.map(|usage| (usage, Cost::of(dollars))),
         }

@@ -18,7 +18,8 @@ use crate::error::{Code, Error, Result};
 use crate::ports::TenantTx;
 use crate::ports::executions::Transition;
 use crate::services::idempotency::Once;
-use crate::services::{admission, models, usage};
+use crate::services::models::{self, Wish};
+use crate::services::{admission, usage};
 
 /// Writes a pending run and the job that carries it, together. The model is never called here.
 /// Refuses, in this order, with `VALIDATION_ERROR`, `SKILL_NOT_FOUND`, `SKILL_INACTIVE`, `INVALID_INPUT`,
@@ -60,7 +61,7 @@ async fn admit(app: &App, tx: &mut dyn TenantTx, skill: &Skill, execution: &NewE
     if matches!(execution.execution_type, ExecutionType::Manual | ExecutionType::Api) {
         checked_input(skill.input_schema.as_deref().unwrap_or_default(), &execution.input)?;
     }
-    models::targets(app, &skill.model)?;
+    models::targets(app, tx, Wish::from(skill)).await?;
     let quota = admission::admit(app, tx).await?;
     tx.executions().insert(execution).await?;
     Ok(quota)

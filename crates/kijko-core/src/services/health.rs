@@ -166,14 +166,20 @@ pub async fn readiness(app: &App) -> Readiness {
         }
         Err(_) => Check::new("unhealthy"),
     };
-    let model = if app.models.target(DEFAULT_MODEL).is_ok() { "healthy" } else { "unconfigured" };
+    let can_run = app.models.route(DEFAULT_MODEL).and_then(|route| app.models.target(route)).is_ok();
+    let model = match (app.models.catalogue().maps_the_default(), can_run) {
+        // Its own id was retired by the provider, so that calls of it fail.
+        (false, _) => "unmapped",
+        (true, false) => "unconfigured",
+        (true, true) => "healthy",
+    };
     let is_ready = database.status == "healthy" && redis.status != "unhealthy" && !app.is_draining();
     let checks = BTreeMap::from([
         ("database", Check::new(database.status).with(json!({ "latency_ms": database.latency_ms }))),
         ("redis", Check::new(redis.status).with(redis.latency_ms.map_or(json!({}), |ms| json!({ "latency_ms": ms })))),
         ("auth", Check::new("healthy").with(json!({ "mode": app.config.identity.mode.as_str() }))),
         ("keycloak", keycloak),
-        ("models", Check::new(model)),
+        ("models", Check::new(model).with(json!({ "default_model": DEFAULT_MODEL }))),
         ("jobs", jobs),
     ]);
     let status = if is_ready { "healthy" } else { "unhealthy" };

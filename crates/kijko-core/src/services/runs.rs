@@ -19,11 +19,11 @@ use crate::domain::skills::Skill;
 use crate::domain::templates;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
-use crate::ports::SystemTask;
 use crate::ports::events::Heard;
 use crate::ports::executions::{ActiveExecution, Transition};
+use crate::ports::{SystemTask, TenantTx};
 use crate::services::calls::{Call, Question, lost};
-use crate::services::models;
+use crate::services::models::{self, Wish};
 
 /// For this long a finished result is kept and offered to a database that is away.
 const PATIENCE_FOR_RESULTS: Duration = Duration::from_secs(300);
@@ -53,7 +53,7 @@ async fn claim<'a>(app: &'a App, ctx: &TenantContext, id: ExecutionId) -> Result
     };
     let now = app.clock.now();
     let skill_version = skill.as_ref().map(|skill| skill.version);
-    let (call, transition) = match prepare(app, skill, &execution) {
+    let (call, transition) = match prepare(app, &mut *tx, skill, &execution).await? {
         Ok(call) => (Some(call), Transition::Claim { skill_version, lease_expires_at: lease(app, now) }),
         Err(failure) => {
             let ending = Ending { outcome: Outcome::Failed(failure), call: None };
@@ -66,23 +66,30 @@ async fn claim<'a>(app: &'a App, ctx: &TenantContext, id: ExecutionId) -> Result
 }
 
 /// Everything that is decided before the first attempt.
-fn prepare<'a>(app: &'a App, skill: Option<Skill>, execution: &Execution) -> Result<Call<'a>, Failure> {
-    let skill = skill.ok_or_else(|| Failure::new(FailureCode::SkillNotFound, "The skill does not exist any more"))?;
+async fn prepare<'a>(
+    app: &'a App,
+    tx: &mut dyn TenantTx,
+    skill: Option<Skill>,
+    execution: &Execution,
+) -> Result<Result<Call<'a>, Failure>> {
+    let Some(skill) = skill else {
+        return Ok(Err(Failure::new(FailureCode::SkillNotFound, "The skill does not exist any more")));
+    };
     if !skill.is_active {
-        return Err(Failure::new(FailureCode::SkillInactive, "The skill is not active"));
+        return Ok(Err(Failure::new(FailureCode::SkillInactive, "The skill is not active")));
     }
-    let targets = models::targets(app, &skill.model).map_err(|error| models::failure(&error))?;
+    let targets = match models::targets(app, tx, Wish::from(&skill)).await {
+        Ok(targets) => targets,
+        Err(error) => return models::failure(error).map(Err),
+    };
     let schema = skill.input_schema.as_deref().unwrap_or_default();
-    let prompt = templates::render(&skill.prompt_template, schema, &execution.input).ok_or_else(|| {
+    let Some(prompt) = templates::render(&skill.prompt_template, schema, &execution.input) else {
         let most = templates::MAX_PROMPT_BYTES >> 20;
-        Failure::new(FailureCode::BadRequest, format!("The prompt would be longer than {most} MiB"))
-    })?;
-    Ok(Call::new(
-        app,
-        execution.id.to_string(),
-        Question { system: None, prompt, parameters: skill.parameters },
-        targets,
-    ))
+        let text = format!("The prompt would be longer than {most} MiB");
+        return Ok(Err(Failure::new(FailureCode::BadRequest, text)));
+    };
+    let question = Question { system: None, prompt, parameters: skill.parameters };
+    Ok(Ok(Call::new(app, execution.id.to_string(), question, targets)))
 }
 
 pub(super) fn lease(app: &App, now: Timestamp) -> Timestamp {

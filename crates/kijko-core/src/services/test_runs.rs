@@ -17,8 +17,9 @@ use crate::ports::test_runs::ActiveTestRun;
 use crate::ports::{SystemTask, TenantTx};
 use crate::services::calls::{Call, Question, lost};
 use crate::services::idempotency::Once;
+use crate::services::models::{self, Wish};
 use crate::services::runs::{lease, persist};
-use crate::services::{admission, identity, models, usage};
+use crate::services::{admission, identity, usage};
 
 /// Tests a stored skill, active or not, as it is now.
 /// Refuses, in this order, with `SKILL_NOT_FOUND`, `VALIDATION_ERROR`, `MODEL_NOT_SUPPORTED`, `PROVIDER_NOT_CONFIGURED`,
@@ -67,7 +68,7 @@ pub async fn test_draft(
 
 /// Writes a waiting test and the job that carries it, together.
 async fn begin(app: &App, tx: &mut dyn TenantTx, question: TestQuestion) -> Result<Metered<TestRun>> {
-    models::targets(app, &question.model)?;
+    models::targets(app, tx, Wish::from(&question)).await?;
     let quota: Quota = admission::admit(app, tx).await?;
     let id = TestRunId(app.random.uuid());
     tx.test_runs().insert(&NewTestRun { id, question, created_at: app.clock.now() }).await?;
@@ -99,14 +100,14 @@ async fn claim<'a>(app: &'a App, ctx: &TenantContext, id: TestRunId) -> Result<O
     let mut tx = app.store.tenant(ctx).await?;
     let Some(question) = tx.test_runs().question(id).await? else { return Ok(None) };
     let now = app.clock.now();
-    let (call, transition) = match models::targets(app, &question.model) {
+    let (call, transition) = match models::targets(app, &mut *tx, Wish::from(&question)).await {
         Ok(targets) => {
             let TestQuestion { system, prompt, parameters, .. } = question;
             let call = Call::new(app, id.to_string(), Question { system, prompt, parameters }, targets);
             (Some(call), Transition::Claim { skill_version: None, lease_expires_at: lease(app, now) })
         }
         Err(refusal) => {
-            let ending = Ending { outcome: Outcome::Failed(models::failure(&refusal)), call: None };
+            let ending = Ending { outcome: Outcome::Failed(models::failure(refusal)?), call: None };
             (None, Transition::End { from: &[ExecutionStatus::Pending], ending })
         }
     };

@@ -11,6 +11,7 @@ mod failures;
 pub(crate) mod google;
 pub(crate) mod offline;
 pub(crate) mod openai;
+pub(crate) mod own;
 mod stream;
 mod transport;
 

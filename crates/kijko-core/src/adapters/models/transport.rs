@@ -31,10 +31,11 @@ pub(crate) struct Transport {
 impl Transport {
     /// To the addresses that the settings name.
     pub(crate) fn new(config: &ModelConfig, clock: Arc<dyn Clock>) -> Result<Self> {
-        Self::build(Client::builder(), config, clock)
+        Self::over(Client::builder(), config, clock)
     }
 
-    fn build(client: ClientBuilder, config: &ModelConfig, clock: Arc<dyn Clock>) -> Result<Self> {
+    /// By way of a client that decides by itself where it connects to.
+    pub(crate) fn over(client: ClientBuilder, config: &ModelConfig, clock: Arc<dyn Clock>) -> Result<Self> {
         // No total time-out: an answer may take minutes as long as it keeps coming.
         let client = client
             .connect_timeout(config.connect_timeout)

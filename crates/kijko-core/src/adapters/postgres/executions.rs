@@ -9,12 +9,14 @@ use super::errors::translate;
 use super::tx::{PgSystemTx, PgTenantTx};
 use crate::domain::executions::{Ending, Execution, ExecutionStatus, ExecutionType, ModelCall, NewExecution, Outcome};
 use crate::domain::ids::{ExecutionId, SkillId};
+use crate::domain::models::KeySource;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::ports::executions::{ActiveExecution, ActiveExecutionRepo, ExecutionRepo, Transition};
 
 pub(super) const COLUMNS: &str = "id, skill_id, skill_version, user_id, execution_type, reference_id, input, output, prompt_tokens, \
-     completion_tokens, duration_ms, cost_cents, status, error_message, error_code, executed_at, completed_at";
+     completion_tokens, duration_ms, cost_cents, provider, model, requested_model, key_source, status, error_message, \
+     error_code, executed_at, completed_at";
 
 #[derive(FromRow)]
 pub(super) struct ExecutionRow {
@@ -30,6 +32,10 @@ pub(super) struct ExecutionRow {
     completion_tokens: Option<i64>,
     duration_ms: Option<i64>,
     cost_cents: Option<i64>,
+    provider: Option<String>,
+    model: Option<String>,
+    requested_model: Option<String>,
+    key_source: Option<String>,
     status: String,
     error_message: Option<String>,
     error_code: Option<String>,
@@ -62,6 +68,10 @@ impl TryFrom<ExecutionRow> for Execution {
             completion_tokens: row.completion_tokens,
             duration_ms: row.duration_ms,
             cost_cents: row.cost_cents,
+            provider: row.provider,
+            model: row.model,
+            requested_model: row.requested_model,
+            key_source: row.key_source.as_deref().and_then(KeySource::parse),
             status: ExecutionStatus::parse(&row.status).ok_or_else(|| unknown(row.status))?,
             error_message: row.error_message,
             error_code: row.error_code,
@@ -80,6 +90,8 @@ struct CallColumns<'a> {
     cost_usd: Option<rust_decimal::Decimal>,
     provider: Option<&'a str>,
     model: Option<&'a str>,
+    requested_model: Option<&'a str>,
+    key_source: Option<&'a str>,
     attempts: i16,
 }
 
@@ -95,6 +107,8 @@ impl<'a> From<Option<&'a ModelCall>> for CallColumns<'a> {
             cost_usd: usage.map(|(_, cost)| cost.usd),
             provider: Some(call.provider),
             model: Some(&call.model),
+            requested_model: call.requested_model.as_deref(),
+            key_source: Some(call.key_source.as_str()),
             attempts: call.attempts,
         }
     }
@@ -129,7 +143,8 @@ impl PgTenantTx {
             Outcome::Failed(failure) | Outcome::Cancelled(failure) => (None, Some(failure)),
         };
         sqlx::query_scalar!(
-            r#"SELECT app.end_execution($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) AS "done!""#,
+            r#"SELECT app.end_execution($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
+                      AS "done!""#,
             id.0,
             &from,
             lapsed_before,
@@ -142,6 +157,8 @@ impl PgTenantTx {
             call.cost_usd,
             call.provider,
             call.model,
+            call.requested_model,
+            call.key_source,
             call.attempts,
             failure.map(|failure| failure.code.as_str()),
             failure.map(|failure| failure.message.as_str()),
@@ -159,8 +176,8 @@ impl ExecutionRepo for PgTenantTx {
             ExecutionRow,
             r#"SELECT id, skill_id, skill_version, user_id, execution_type, reference_id,
                       input AS "input: Json<serde_json::Map<String, serde_json::Value>>", output,
-                      prompt_tokens, completion_tokens, duration_ms, cost_cents, status, error_message, error_code,
-                      executed_at, completed_at
+                      prompt_tokens, completion_tokens, duration_ms, cost_cents, provider, model, requested_model,
+                      key_source, status, error_message, error_code, executed_at, completed_at
                  FROM skill_executions WHERE id = $1"#,
             id.0,
         )
@@ -239,7 +256,7 @@ impl ExecutionRepo for PgTenantTx {
             Transition::RecordUsage { call } => {
                 let call = CallColumns::from(Some(call));
                 sqlx::query_scalar!(
-                    r#"SELECT app.record_usage($1, $2, $3, $4, $5, $6, $7, $8) AS "done!""#,
+                    r#"SELECT app.record_usage($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) AS "done!""#,
                     id.0,
                     call.prompt_tokens,
                     call.completion_tokens,
@@ -247,6 +264,8 @@ impl ExecutionRepo for PgTenantTx {
                     call.cost_usd,
                     call.provider,
                     call.model,
+                    call.requested_model,
+                    call.key_source,
                     call.attempts,
                 )
                 .fetch_one(self.conn())

@@ -27,6 +27,7 @@ mod login_attempts;
 mod mails;
 mod memberships;
 pub(crate) mod migrations;
+mod provider_keys;
 mod realms;
 mod sessions;
 mod signing_keys;

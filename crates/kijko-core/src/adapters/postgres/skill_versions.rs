@@ -44,12 +44,13 @@ impl SkillVersionRepo for PgTenantTx {
         let row = sqlx::query!(
             r#"SELECT number AS "number!", user_id AS "user_id!", created_at AS "created_at!", false AS "is_current!",
                       prompt_template AS "prompt_template!", model AS "model!",
+                      model_is_default AS "model_is_default!", fallback_model,
                       parameters AS "parameters!: Json<Parameters>",
                       input_schema AS "input_schema: Json<Vec<InputSchemaField>>"
                  FROM skill_versions WHERE skill_id = $1 AND number = $2
                 UNION ALL
                SELECT version, user_id, coalesce(versioned_at, created_at), true,
-                      prompt_template, model, parameters, input_schema
+                      prompt_template, model, model_is_default, fallback_model, parameters, input_schema
                  FROM skills WHERE id = $1 AND version = $2"#,
             skill.0,
             number,
@@ -67,6 +68,8 @@ impl SkillVersionRepo for PgTenantTx {
             definition: Definition {
                 prompt_template: row.prompt_template,
                 model: row.model,
+                model_is_default: row.model_is_default,
+                fallback_model: row.fallback_model,
                 parameters: row.parameters.0,
                 input_schema: row.input_schema.map(|schema| schema.0),
             },

@@ -14,8 +14,9 @@ use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::ports::skills::SkillRepo;
 
-const COLUMNS: &str = "id, user_id, name, description, category, prompt_template, model, parameters, input_schema, \
-     output_format, is_active, version, revision, execution_count, star_count, last_executed_at, created_at, updated_at";
+const COLUMNS: &str = "id, user_id, name, description, category, prompt_template, model, model_is_default, \
+     fallback_model, parameters, input_schema, output_format, is_active, version, revision, execution_count, star_count, \
+     last_executed_at, created_at, updated_at";
 
 #[derive(FromRow)]
 struct SkillRow {
@@ -26,6 +27,8 @@ struct SkillRow {
     category: String,
     prompt_template: String,
     model: String,
+    model_is_default: bool,
+    fallback_model: Option<String>,
     parameters: Json<Parameters>,
     input_schema: Option<Json<Vec<InputSchemaField>>>,
     output_format: String,
@@ -52,6 +55,8 @@ impl TryFrom<SkillRow> for Skill {
             category: SkillCategory::parse(&row.category).ok_or_else(|| unknown(row.category))?,
             prompt_template: row.prompt_template,
             model: row.model,
+            model_is_default: row.model_is_default,
+            fallback_model: row.fallback_model,
             parameters: row.parameters.0,
             input_schema: row.input_schema.map(|schema| schema.0),
             output_format: OutputFormat::parse(&row.output_format).ok_or_else(|| unknown(row.output_format))?,
@@ -107,8 +112,8 @@ impl SkillRepo for PgTenantTx {
     async fn find(&mut self, id: SkillId) -> Result<Option<Skill>> {
         let row = sqlx::query_as!(
             SkillRow,
-            r#"SELECT id, user_id, name, description, category, prompt_template, model,
-                      parameters AS "parameters: Json<Parameters>",
+            r#"SELECT id, user_id, name, description, category, prompt_template, model, model_is_default,
+                      fallback_model, parameters AS "parameters: Json<Parameters>",
                       input_schema AS "input_schema: Json<Vec<InputSchemaField>>",
                       output_format, is_active, version, revision, execution_count, star_count, last_executed_at,
                       created_at, updated_at
@@ -146,8 +151,8 @@ impl SkillRepo for PgTenantTx {
     async fn insert(&mut self, skill: &Skill) -> Result<()> {
         sqlx::query!(
             "INSERT INTO skills (id, name, description, category, prompt_template, model, parameters, input_schema,
-                                 output_format, is_active, created_at, updated_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+                                 output_format, is_active, created_at, updated_at, model_is_default, fallback_model)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
             skill.id.0,
             skill.name,
             skill.description,
@@ -160,6 +165,8 @@ impl SkillRepo for PgTenantTx {
             skill.is_active,
             skill.created_at,
             skill.updated_at,
+            skill.model_is_default,
+            skill.fallback_model,
         )
         .execute(self.conn())
         .await
@@ -171,7 +178,8 @@ impl SkillRepo for PgTenantTx {
         let counted = sqlx::query!(
             "UPDATE skills
                 SET name = $2, description = $3, category = $4, prompt_template = $5, model = $6, parameters = $7,
-                    input_schema = $8, output_format = $9, is_active = $10, updated_at = $11
+                    input_schema = $8, output_format = $9, is_active = $10, updated_at = $11,
+                    model_is_default = $12, fallback_model = $13
               WHERE id = $1 RETURNING version, revision",
             skill.id.0,
             skill.name,
@@ -184,6 +192,8 @@ impl SkillRepo for PgTenantTx {
             skill.output_format.as_str(),
             skill.is_active,
             skill.updated_at,
+            skill.model_is_default,
+            skill.fallback_model,
         )
         .fetch_one(self.conn())
         .await

@@ -29,6 +29,7 @@ use crate::ports::login_attempts::LoginAttemptRepo;
 use crate::ports::mails::{MailRepo, Outbox};
 use crate::ports::memberships::MembershipRepo;
 use crate::ports::oauth::IdentityRepo;
+use crate::ports::provider_keys::ProviderKeyRepo;
 use crate::ports::realms::{RealmSessionRepo, RealmUserRepo};
 use crate::ports::sessions::SessionRepo;
 use crate::ports::skill_versions::SkillVersionRepo;
@@ -155,6 +156,10 @@ impl TenantTx for PgTenantTx {
     }
 
     fn statistics(&mut self) -> &mut dyn StatisticsRepo {
+        self
+    }
+
+    fn provider_keys(&mut self) -> &mut dyn ProviderKeyRepo {
         self
     }
 

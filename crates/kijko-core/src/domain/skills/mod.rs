@@ -61,7 +61,14 @@ pub struct Skill {
     pub description: Option<String>,
     pub category: SkillCategory,
     pub prompt_template: String,
+    /// The default where nobody named one; the plan may then choose another when the skill runs.
     pub model: String,
+    /// Whether nobody named the model.
+    #[serde(skip)]
+    pub model_is_default: bool,
+    /// Stands in when the provider of `model` is down.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fallback_model: Option<String>,
     pub parameters: Parameters,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub input_schema: Option<Vec<InputSchemaField>>,
@@ -99,6 +106,9 @@ pub struct NewSkill {
     pub prompt_template: String,
     /// 1 to 100 characters. Resolved when the skill runs, not here.
     pub model: Option<String>,
+    /// 1 to 100 characters. Stands in when the provider of `model` is down, as long as nothing was shown.
+    #[serde(alias = "fallback_model")]
+    pub fallback_model: Option<String>,
     pub parameters: Option<Parameters>,
     #[serde(alias = "input_schema")]
     pub input_schema: Option<Vec<InputSchemaField>>,
@@ -118,7 +128,9 @@ impl NewSkill {
             description: self.description.filter(|text| !text.is_empty()),
             category: self.category.unwrap_or(SkillCategory::Custom),
             prompt_template: self.prompt_template,
+            model_is_default: self.model.is_none(),
             model: self.model.unwrap_or_else(|| DEFAULT_MODEL.to_owned()),
+            fallback_model: self.fallback_model,
             parameters: self.parameters.unwrap_or_else(Parameters::for_new_skill),
             input_schema: self.input_schema,
             output_format: self.output_format.unwrap_or(OutputFormat::Markdown),
@@ -137,7 +149,7 @@ impl NewSkill {
     }
 }
 
-/// What a client sends to change a skill. Absent members keep their value; null clears the two that may be empty.
+/// What a client sends to change a skill. Absent members keep their value; null clears those that may be empty.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", default)]
@@ -153,6 +165,12 @@ pub struct SkillPatch {
     pub prompt_template: Option<String>,
     #[serde(deserialize_with = "present")]
     pub model: Option<String>,
+    /// The model is what it is because nobody named one; for going back to a definition where that was so.
+    #[serde(skip)]
+    pub model_is_default: bool,
+    #[serde(alias = "fallback_model", deserialize_with = "present")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
+    pub fallback_model: Option<Option<String>>,
     #[serde(deserialize_with = "present")]
     pub parameters: Option<Parameters>,
     #[serde(alias = "input_schema", deserialize_with = "present")]
@@ -177,7 +195,9 @@ impl SkillPatch {
             description: self.description.unwrap_or(skill.description).filter(|text| !text.is_empty()),
             category: self.category.unwrap_or(skill.category),
             prompt_template: self.prompt_template.unwrap_or(skill.prompt_template),
+            model_is_default: self.model_is_default || (skill.model_is_default && self.model.is_none()),
             model: self.model.unwrap_or(skill.model),
+            fallback_model: self.fallback_model.unwrap_or(skill.fallback_model),
             parameters: self.parameters.unwrap_or(skill.parameters),
             input_schema: self.input_schema.unwrap_or(skill.input_schema),
             output_format: self.output_format.unwrap_or(skill.output_format),
@@ -202,6 +222,9 @@ impl Skill {
         }
         check.text("promptTemplate", &self.prompt_template, 20, 10_000);
         check.text("model", &self.model, 1, 100);
+        if let Some(fallback_model) = &self.fallback_model {
+            check.text("fallbackModel", fallback_model, 1, 100);
+        }
         self.parameters.check(&mut check);
         check_schema(&mut check, self.input_schema.as_deref().unwrap_or_default());
         check.done()
