@@ -54,4 +54,8 @@ CREATE POLICY login_history_tenant_select ON login_history FOR SELECT TO kijko_t
     USING (organization_id = (SELECT app.current_org()) AND user_id = (SELECT app.current_user_id()));
 CREATE POLICY login_history_system_insert ON login_history FOR INSERT TO kijko_system WITH CHECK (true);
 GRANT SELECT ON login_history TO kijko_tenant;
-GRANT INSERT ON login_history TO kijko_system;
+-- History ends after 90 days, for all organisations at once.
+CREATE INDEX login_history_created_at_idx ON login_history (created_at);
+CREATE POLICY login_history_system_select ON login_history FOR SELECT TO kijko_system USING (true);
+CREATE POLICY login_history_system_delete ON login_history FOR DELETE TO kijko_system USING (true);
+GRANT SELECT (created_at), INSERT, DELETE ON login_history TO kijko_system;

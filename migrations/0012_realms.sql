@@ -27,5 +27,7 @@ CREATE POLICY realm_sessions_system_select ON realm_sessions FOR SELECT TO kijko
 CREATE POLICY realm_sessions_system_insert ON realm_sessions FOR INSERT TO kijko_system WITH CHECK (true);
 CREATE POLICY realm_sessions_system_update ON realm_sessions FOR UPDATE TO kijko_system
     USING (true) WITH CHECK (true);
-GRANT SELECT, INSERT ON realm_sessions TO kijko_system;
+CREATE POLICY realm_sessions_system_delete ON realm_sessions FOR DELETE TO kijko_system USING (true);
+CREATE INDEX realm_sessions_expires_at_idx ON realm_sessions (expires_at);
+GRANT SELECT, INSERT, DELETE ON realm_sessions TO kijko_system;
 GRANT UPDATE (sealed, claimed_until, expires_at, ended_at) ON realm_sessions TO kijko_system;

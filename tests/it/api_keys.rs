@@ -34,6 +34,20 @@ fn refused_as_key(reply: Reply) {
 }
 
 #[tokio::test]
+async fn whoever_gets_a_new_key_is_told_by_mail_once_and_without_it() {
+    let app = Installation::new().await;
+    let ada = app.sign_up("ada@example.com").await;
+    let created = once(&ada, "the same", body("CI of it", &["read"])).await.ok(201);
+    once(&ada, "the same", body("CI of it", &["read"])).await.ok(201);
+    ada.post(PATH, body("", &["read"])).await.refused_field(422, "VALIDATION_ERROR", "name");
+    let mails = app.mails_to("ada@example.com").await;
+    let told: Vec<_> = mails.iter().filter(|mail| mail.subject == "A new API key was made").collect();
+    assert_eq!(told.len(), 1, "one key, one mail");
+    let key = created["key"].as_str().unwrap();
+    assert!(told[0].text.contains(&key[..20]) && !told[0].text.contains(&key[..21]), "{}", told[0].text);
+}
+
+#[tokio::test]
 async fn a_key_is_shown_once_and_kept_as_a_keyed_hash() {
     let app = Installation::new().await;
     let ada = app.owner().await;

@@ -117,6 +117,25 @@ async fn a_mail_that_nobody_will_ever_take_is_given_up_and_its_content_forgotten
 }
 
 #[tokio::test]
+async fn a_mail_whose_link_has_expired_is_not_sent_any_more() {
+    let mut catcher = Catcher::start().await;
+    let app = installation(catcher.port, &[]).await;
+    catcher.behave("busy").await;
+    app.sign_up(ADA).await;
+    app.nobody().post("/api/v1/auth/magic-link", json!({ "email": ADA })).await.ok(202);
+    app.run_jobs().await;
+    try_again(&app).await;
+    assert_eq!(waiting(&app).await, 2, "the one that confirms the address, and the one that signs in");
+    catcher.behave("accept").await;
+    app.advance(16 * 60);
+    try_again(&app).await;
+    let sent = catcher.mail().await;
+    assert_eq!(sent["headers"]["subject"], "Confirm your e-mail address", "that link lives for a day");
+    assert_eq!((waiting(&app).await, app.count("mail_outbox").await), (0, 0), "the other one is forgotten");
+    catcher.has_no_more().await;
+}
+
+#[tokio::test]
 async fn a_change_that_fails_sends_no_mail() {
     let app = Installation::new().await;
     app.sign_up(ADA).await;

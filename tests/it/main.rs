@@ -34,6 +34,7 @@ mod pieces;
 mod processes;
 mod provider_keys;
 mod refusals;
+mod retention;
 mod runs;
 mod schema;
 mod signing_keys;

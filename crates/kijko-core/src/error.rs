@@ -73,7 +73,7 @@ codes! {
     PlanRequired "PLAN_REQUIRED" "The plan does not include this",
     PreconditionFailed "PRECONDITION_FAILED" "Somebody else changed it in the meantime",
     ProviderNotConfigured "PROVIDER_NOT_CONFIGURED" "The provider of this model is not set up",
-    ReauthenticationFailed "REAUTHENTICATION_FAILED" "The password is wrong",
+    ReauthenticationFailed "REAUTHENTICATION_FAILED" "The password is wrong, or the sign-in too long ago",
     QuotaExceeded "QUOTA_EXCEEDED" "The plan has none of these left for now",
     RateLimited "RATE_LIMITED" "Too many requests",
     RedirectNotAllowed "REDIRECT_NOT_ALLOWED" "The browser may not be sent there",

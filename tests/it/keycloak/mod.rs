@@ -5,6 +5,7 @@ use crate::harness::{Installation, Mode};
 
 mod codes;
 mod outages;
+mod ownership;
 mod people;
 mod sessions;
 

@@ -168,6 +168,29 @@ async fn passwords_are_refused_where_the_direct_grant_is_off() {
     assert_eq!(app.realm().find_user("ada@example.com").await, json!(null), "nothing was made");
 }
 
+/// Passwords and addresses are the realm's, whose own pages reset and confirm them.
+#[tokio::test]
+async fn no_links_are_mailed_and_none_is_taken_where_the_realm_has_its_own() {
+    let Some(app) = installation(&[]).await else { return };
+    app.sign_up("ada@example.com").await;
+    for address in ["ada@example.com", "nobody@example.com"] {
+        for path in ["password/forgot", "magic-link"] {
+            let reply = app.nobody().post(&format!("/api/v1/auth/{path}"), json!({ "email": address })).await;
+            reply.refused(403, "AUTH_METHOD_DISABLED");
+        }
+    }
+    let token = "x".repeat(43);
+    for (path, body) in [
+        ("password/reset", json!({ "token": token, "new_password": "A new passw0rd" })),
+        ("magic-link/verify", json!({ "token": token })),
+        ("email/verify", json!({ "token": token })),
+    ] {
+        let reply = app.nobody().post(&format!("/api/v1/auth/{path}"), body).await;
+        reply.refused(403, "AUTH_METHOD_DISABLED");
+    }
+    assert_eq!((app.count("auth_tickets").await, app.count("mail_outbox").await), (0, 0));
+}
+
 #[tokio::test]
 async fn the_server_says_which_mode_it_is_in_and_publishes_no_keys_of_its_own() {
     let Some(app) = installation(&[]).await else { return };

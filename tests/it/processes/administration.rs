@@ -212,3 +212,22 @@ async fn the_signing_key_is_rotated_while_servers_run() {
     deployment.kijko(&["keys", "rotate-signing", "--at-once", "--yes"]).await.exits(0);
     within(SOON, "the old tokens end", async || ada.get("/api/v1/auth/me").await.status == 401).await;
 }
+
+/// Whether or not the realm can be reached: it is not asked.
+#[tokio::test]
+async fn people_and_passwords_of_a_realm_are_left_to_the_realm() {
+    let realm = [
+        ("KIJKO_AUTH_MODE", "keycloak"),
+        ("KEYCLOAK_CLIENT_SECRET", "never used"),
+        ("KEYCLOAK_URL", "http://127.0.0.1:9"),
+    ];
+    let deployment = Deployment::new(&realm).await;
+    let create = ["users", "create", "ada@example.com", "--first-name", "Ada", "--last-name", "L"];
+    let reset = ["users", "reset-password", "ada@example.com", "--yes"];
+    for command in [&create[..], &reset[..]] {
+        let said = deployment.kijko(&[command, &["--reason", "asked to"]].concat()).await.exits(65);
+        assert!(said.contains("KIJKO_AUTH_MODE is keycloak"), "it says why: {said}");
+        assert!(said.contains("looked after in Keycloak"), "and where to go: {said}");
+    }
+    assert_eq!((deployment.count("users").await, deployment.count("audit_logs").await), (0, 0));
+}

@@ -11,9 +11,10 @@ const PLAIN_KEYS: [(&str, &str); 4] = [
 ];
 
 /// Indexes of tenant tables that do not begin with the organisation.
-const OTHER_INDEXES: [(&str, &str); 12] = [
+const OTHER_INDEXES: [(&str, &str); 13] = [
     ("organization_members_user_id_idx", "signing in asks for the organisations of a person"),
     ("login_history_pkey", "an attempt at an address without an account has no organisation"),
+    ("login_history_created_at_idx", "what is old goes, of all organisations at once"),
     ("team_invitations_token_hash_key", "a link names its invitation before an organisation is known"),
     ("user_sessions_id_key", "a token names its session before an organisation is known"),
     ("api_keys_key_hash_key", "a key is looked up before an organisation is known"),

@@ -305,6 +305,43 @@ async fn nothing_that_a_removed_member_made_is_lost() {
 }
 
 #[tokio::test]
+async fn what_a_removed_member_waits_for_is_cancelled_and_what_others_wait_for_is_not() {
+    let app = Installation::new().await;
+    let owner = owner_on(&app, "teams").await;
+    let (removed, deactivated) = (app.member(&owner, "member").await, app.member(&owner, "member").await);
+    for person in [&owner, &removed, &deactivated] {
+        let skill = person.create_skill("Theirs").await;
+        person.execute(&skill, json!({ "text": "x" })).await;
+    }
+    let home = app.with_token(switched(&removed).await["access_token"].as_str().unwrap());
+    let skill = home.create_skill("At home").await;
+    let at_home = home.execute(&skill, json!({ "text": "x" })).await;
+    owner.delete(&removed.path(&owner).await).await.ok(204);
+    let path = deactivated.path(&owner).await;
+    owner.post(&format!("{path}/deactivate"), json!({})).await.ok(200);
+    app.run_jobs().await;
+    for person in [&removed, &deactivated] {
+        let theirs = format!(
+            "skill_executions WHERE organization_id = '{}' AND user_id = '{}' AND status = 'cancelled'
+                AND started_at IS NULL AND error_code = 'CANCELLED'",
+            owner.organization_id(),
+            person.user_id()
+        );
+        assert_eq!(app.count(&theirs).await, 1, "it never reached a model");
+    }
+    assert_eq!(home.execution(&at_home).await["status"], "completed", "they go on in their own organisation");
+    assert_eq!(app.count("skill_executions WHERE status = 'completed'").await, 2);
+}
+
+/// The tokens of this person in the organisation that they joined last.
+async fn switched(person: &Person) -> Value {
+    let organizations = person.get("/api/v1/auth/organizations").await.ok(200);
+    let home = organizations.as_array().unwrap().iter().find(|organization| organization["is_current"] == false);
+    let body = json!({ "org_id": home.expect("they have two")["org_id"] });
+    person.post("/api/v1/auth/organizations/switch", body).await.ok(200)
+}
+
+#[tokio::test]
 async fn ownership_is_handed_over_by_the_owner_who_proves_it() {
     let app = Installation::new().await;
     let owner = owner_on(&app, "teams").await;

@@ -118,7 +118,12 @@ mod tests {
         let url = SecretString::from("smtp://127.0.0.1:1");
         let mailer = SmtpMailer::new(&url, "Kijko <no-reply@kijko.example>", Duration::from_secs(1)).expect("valid");
         let id = MailId(uuid::Uuid::nil());
-        let mail = |to: &str, subject: &str| Mail { to: to.into(), subject: subject.into(), text: "Hé\n".into() };
+        let mail = |to: &str, subject: &str| Mail {
+            to: to.into(),
+            subject: subject.into(),
+            text: "Hé\n".into(),
+            valid_until: None,
+        };
         let subject = "Hello\r\nBcc: eve@example.com";
         let message = mailer.message(id, &mail("ada@example.com", subject)).map_err(|e| e.to_string()).expect("sent");
         let text = String::from_utf8(message.formatted()).expect("ASCII");

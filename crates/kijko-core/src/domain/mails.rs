@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::invitations::TeamInvitation;
 use crate::domain::oauth::OauthProvider;
 use crate::domain::tickets::TicketKind;
+use crate::domain::time::Timestamp;
 
 /// What lies in the outbox.
 #[derive(Serialize, Deserialize)]
@@ -26,11 +27,23 @@ pub struct Mail {
     pub to: String,
     pub subject: String,
     pub text: String,
+    /// After this it is of no use any more, such as a link that has expired.
+    #[serde(default)]
+    pub valid_until: Option<Timestamp>,
 }
 
 // No text repeats what somebody wrote about themselves, such as a name: whoever signs up with a stranger's address would
 // have us deliver their words.
 impl Mail {
+    /// The same, of no use after this.
+    pub fn until(self, moment: Timestamp) -> Self {
+        Self { valid_until: Some(moment), ..self }
+    }
+
+    pub fn is_of_no_use(&self, now: Timestamp) -> bool {
+        self.valid_until.is_some_and(|end| end <= now)
+    }
+
     pub fn email_verification(to: &str, link: &str) -> Self {
         let text = format!(
             "Hello,\n\n\
@@ -40,7 +53,7 @@ impl Mail {
              The link works once, within 24 hours. If it was not you, ignore this mail and do not open the link.\n\n\
              Kijko\n"
         );
-        Self { to: to.to_owned(), subject: "Confirm your e-mail address".to_owned(), text }
+        Self { to: to.to_owned(), subject: "Confirm your e-mail address".to_owned(), text, valid_until: None }
     }
     /// This one does repeat what its sender wrote: it comes from somebody who has a team, and whose seats bound how many
     /// such mails there can be.
@@ -61,7 +74,12 @@ impl Mail {
             role = invitation.role.as_str(),
             day = invitation.expires_at.format("%Y-%m-%d"),
         );
-        Self { to: invitation.email.clone(), subject: "You are invited to join a team on Kijko".to_owned(), text }
+        Self {
+            to: invitation.email.clone(),
+            subject: "You are invited to join a team on Kijko".to_owned(),
+            text,
+            valid_until: Some(invitation.expires_at),
+        }
     }
 
     pub fn password_reset(to: &str, link: &str) -> Self {
@@ -74,7 +92,7 @@ impl Mail {
              this mail: the old password stays.\n\n\n\
              Kijko\n"
         );
-        Self { to: to.to_owned(), subject: "Reset your password".to_owned(), text }
+        Self { to: to.to_owned(), subject: "Reset your password".to_owned(), text, valid_until: None }
     }
 
     pub fn password_changed(to: &str, app_url: &str) -> Self {
@@ -85,7 +103,19 @@ impl Mail {
              {app_url}\n\n\n\
              Kijko\n"
         );
-        Self { to: to.to_owned(), subject: "Your password was changed".to_owned(), text }
+        Self { to: to.to_owned(), subject: "Your password was changed".to_owned(), text, valid_until: None }
+    }
+
+    /// The first characters of a key tell which one it is, and are of no use to anybody.
+    pub fn api_key_created(to: &str, key_prefix: &str, app_url: &str) -> Self {
+        let text = format!(
+            "Hello,\n\n\
+             a new API key was made with your Kijko account. It begins with {key_prefix} and acts for you.\n\n\
+             If it was not you, revoke it and end your sessions at once, then change your password:\n\n\
+             {app_url}\n\n\n\
+             Kijko\n"
+        );
+        Self { to: to.to_owned(), subject: "A new API key was made".to_owned(), text, valid_until: None }
     }
 
     pub fn provider_linked(to: &str, provider: OauthProvider, app_url: &str) -> Self {
@@ -98,7 +128,7 @@ impl Mail {
              {app_url}\n\n\n\
              Kijko\n"
         );
-        Self { to: to.to_owned(), subject: format!("You can now sign in with {provider}"), text }
+        Self { to: to.to_owned(), subject: format!("You can now sign in with {provider}"), text, valid_until: None }
     }
 
     pub fn magic_link(to: &str, link: &str) -> Self {
@@ -109,6 +139,6 @@ impl Mail {
              It works once, within 15 minutes. If you did not ask for it, ignore this mail and give the link to nobody.\n\n\n\
              Kijko\n"
         );
-        Self { to: to.to_owned(), subject: "Your sign-in link".to_owned(), text }
+        Self { to: to.to_owned(), subject: "Your sign-in link".to_owned(), text, valid_until: None }
     }
 }

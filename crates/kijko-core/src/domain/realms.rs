@@ -21,6 +21,8 @@ pub struct RealmClaims {
     pub profile: Profile,
     /// Whether the realm counts them among the staff.
     pub is_platform_admin: bool,
+    /// When they were last asked who they are; a realm may keep that to itself.
+    pub authenticated_at: Option<Timestamp>,
     pub expires_at: Timestamp,
 }
 

@@ -168,7 +168,8 @@ pub struct MemberPatch {
 pub struct OwnershipTransfer {
     #[serde(alias = "member_id")]
     pub member_id: MemberId,
-    /// The owner's own.
+    /// The owner's own. Where the identity provider alone sees passwords, a sign-in that is not older than five minutes
+    /// counts in its place.
     #[cfg_attr(feature = "openapi", schema(value_type = String, min_length = 1, max_length = 128))]
     pub password: SecretString,
 }

@@ -48,6 +48,9 @@ pub trait ActiveExecutionRepo: Send {
     /// Running, but the lease ran out before `now`.
     async fn lapsed(&mut self, now: Timestamp, limit: i64) -> Result<Vec<ActiveExecution>>;
 
+    /// Waiting, of somebody who does not work in that organisation any more.
+    async fn left_behind(&mut self, limit: i64) -> Result<Vec<ActiveExecution>>;
+
     /// Waiting since before `before`, with no job to carry them.
     async fn stranded(&mut self, before: Timestamp, limit: i64) -> Result<Vec<ActiveExecution>>;
 }

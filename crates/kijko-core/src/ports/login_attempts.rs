@@ -20,5 +20,8 @@ pub trait LoginAttemptRepo: Send {
     /// Removes counts whose last failure is older; says how many.
     async fn delete_failures_before(&mut self, moment: Timestamp) -> Result<u64>;
 
+    /// Removes attempts from before this moment.
+    async fn purge(&mut self, before: Timestamp) -> Result<()>;
+
     async fn insert(&mut self, id: LoginAttemptId, attempt: &LoginAttempt, origin: &Origin) -> Result<()>;
 }

@@ -25,6 +25,9 @@ pub trait MailRepo: Send {
 
     /// It was not; for good when `dead_at` is given.
     async fn note_failure(&mut self, id: MailId, dead_at: Option<Timestamp>) -> Result<()>;
+
+    /// Removes what was given up before this moment.
+    async fn purge(&mut self, before: Timestamp) -> Result<()>;
 }
 
 pub struct QueuedMail {

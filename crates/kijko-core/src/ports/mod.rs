@@ -134,6 +134,8 @@ pub enum SystemTask {
     Administer,
     RecordKeyUse,
     ForgetReplies,
+    ForgetMails,
+    ForgetRealmSessions,
     ForgetUsage,
     SendMail,
     PurgeTickets,

@@ -117,4 +117,7 @@ pub trait RealmSessionRepo: Send {
 
     /// Refused from now on, also if it was never seen before. The kept tokens are forgotten.
     async fn end(&mut self, id: SessionId, sid: &str, until: Timestamp, now: Timestamp) -> Result<()>;
+
+    /// Removes those that expired before this moment.
+    async fn purge(&mut self, before: Timestamp) -> Result<()>;
 }

@@ -16,13 +16,14 @@ use crate::domain::audit::{AuditEntry, AuditEvent};
 use crate::domain::events::Event;
 use crate::domain::idempotency::IdempotencyKey;
 use crate::domain::ids::{ApiKeyId, AuditLogId, OrganizationId};
+use crate::domain::mails::Mail;
 use crate::domain::time::Timestamp;
 use crate::error::{Code, Error, Result};
 use crate::ports::SystemTask;
 use crate::ports::api_keys::StoredKey;
-use crate::services::audit;
 use crate::services::idempotency::Once;
 use crate::services::identity::Credential;
+use crate::services::{audit, mails};
 
 /// Between two writings of how often keys were used.
 const RECORD_INTERVAL: Duration = Duration::from_secs(2);
@@ -70,6 +71,11 @@ pub async fn create(
     tx.api_keys().insert(&stored, now).await?;
     let metadata = json!({ "keyName": created.name, "scopes": created.scopes, "keyPrefix": created.key_prefix });
     audit::note(app, &mut *tx, ctx, AuditEvent::SecurityApiKeyCreated, "Created an API key", metadata).await?;
+    // Whoever took over a session must not be able to make a way in that nobody hears of.
+    if let Some(owner) = tx.members().find_by_user(ctx.user_id()).await? {
+        let notice = Mail::api_key_created(&owner.email, &created.key_prefix, &app.config.http.app_url);
+        mails::enqueue(app, tx.outbox(), &notice).await?;
+    }
     once.keep(app, &mut *tx, &created).await?;
     tx.commit().await?;
     Ok(created)

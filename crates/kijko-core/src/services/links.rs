@@ -89,7 +89,7 @@ pub(super) async fn answer(app: &App, wish: MailId, kind: TicketKind, email: &st
                 return Err(Error::internal("answering a wish for a link", kind.as_str()));
             }
         };
-        mails::enqueue(app, tx.outbox(), &mail).await?;
+        mails::enqueue(app, tx.outbox(), &mail.until(now + kind.lifetime())).await?;
     }
     tx.commit().await
 }
@@ -170,7 +170,8 @@ pub(super) async fn demand_verification<T>(
 /// Mails a new account the link that confirms its address, when the transaction commits.
 pub(super) async fn send_verification(app: &App, tx: &mut dyn SystemTx, user: &User, now: Timestamp) -> Result<()> {
     let link = new_link(app, tx, TicketKind::EmailVerify, user, now).await?;
-    mails::enqueue(app, tx.outbox(), &Mail::email_verification(&user.email, &link)).await
+    let mail = Mail::email_verification(&user.email, &link).until(now + TicketKind::EmailVerify.lifetime());
+    mails::enqueue(app, tx.outbox(), &mail).await
 }
 
 /// The link that sets a new password, for whoever may hand it over themselves.

@@ -3,6 +3,7 @@
 //! Nothing here may tell whether an address has an account, in text or in time. So what a caller waits for is the same
 //! for all addresses, and whatever depends on the account is written beside the reply.
 
+use chrono::TimeDelta;
 use serde_json::json;
 
 use super::sessions::{audit, open};
@@ -15,6 +16,9 @@ use crate::domain::sessions::{AuthMethod, Origin};
 use crate::domain::time::Timestamp;
 use crate::error::{Code, Error, Result};
 use crate::ports::{SystemTask, SystemTx};
+
+/// For how long people see where their account was signed in to.
+const HISTORY_KEPT: TimeDelta = TimeDelta::days(90);
 
 /// Refuses with `ACCOUNT_LOCKED` after too many wrong passwords in a row.
 pub(super) async fn refuse_while_locked(app: &App, email: &str, origin: &Origin) -> Result<()> {
@@ -113,12 +117,13 @@ fn attempt(
     }
 }
 
-/// Forgets wrong passwords that lock nobody any more; says how many accounts.
-pub(crate) async fn forget_old(app: &App) -> Result<u64> {
+/// Forgets wrong passwords that lock nobody any more, and attempts that are history.
+pub(crate) async fn forget_old(app: &App) -> Result<()> {
+    let now = app.clock.now();
     let mut tx = app.store.system(SystemTask::ForgetFailures).await?;
-    let forgotten = tx.login_attempts().delete_failures_before(app.clock.now() - FORGOTTEN_AFTER).await?;
-    tx.commit().await?;
-    Ok(forgotten)
+    tx.login_attempts().delete_failures_before(now - FORGOTTEN_AFTER).await?;
+    tx.login_attempts().purge(now - HISTORY_KEPT).await?;
+    tx.commit().await
 }
 
 /// Neither the table nor whoever reads it learns which addresses were tried.

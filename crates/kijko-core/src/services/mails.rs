@@ -2,6 +2,8 @@
 //!
 //! At least once: a process that dies between the server's "yes" and our note sends again, under the same Message-ID.
 
+use chrono::TimeDelta;
+
 use crate::app::App;
 use crate::domain::ids::MailId;
 use crate::domain::mails::{Mail, Outgoing};
@@ -12,6 +14,8 @@ use crate::services::links;
 
 /// The engine waits e, e², e³ … seconds between attempts, so this is about an hour and a half.
 const MAX_ATTEMPTS: i32 = 10;
+/// For how long a mail that was given up is counted; its content is gone at once.
+const GIVEN_UP_KEPT: TimeDelta = TimeDelta::days(30);
 
 /// Puts a mail into the transaction that `outbox` belongs to.
 pub(crate) async fn enqueue(app: &App, outbox: &mut dyn Outbox, mail: &Mail) -> Result<()> {
@@ -33,6 +37,11 @@ pub(crate) async fn send(app: &App, id: MailId) -> Result<()> {
     drop(tx);
     let outgoing = app.secrets.open(&queued.sealed, &row(id)).and_then(|plain| serde_json::from_slice(&plain).ok());
     let sent = match outgoing {
+        // The server was away for so long that the link in it has expired.
+        Some(Outgoing::Mail(mail)) if mail.is_of_no_use(app.clock.now()) => {
+            tracing::warn!(mail_id = %id, "a mail was not sent in time, and is not sent any more");
+            Ok(())
+        }
         Some(Outgoing::Mail(mail)) => app.mailer.send(id, &mail).await,
         Some(Outgoing::RequestedLink { kind, email }) => return links::answer(app, id, kind, &email).await,
         None => Err(MailError::Permanent("it was sealed with another ENCRYPTION_KEY".to_owned())),
@@ -52,6 +61,13 @@ pub(crate) async fn send(app: &App, id: MailId) -> Result<()> {
     }
     tracing::warn!(mail_id = %id, attempts, error = %failure, "a mail could not be sent; it will be tried again");
     Err(Error::unavailable(Code::DependencyUnavailable, failure))
+}
+
+/// Forgets that mails were given up long ago.
+pub(crate) async fn forget_old(app: &App) -> Result<()> {
+    let mut tx = app.store.system(SystemTask::ForgetMails).await?;
+    tx.mails().purge(app.clock.now() - GIVEN_UP_KEPT).await?;
+    tx.commit().await
 }
 
 fn row(id: MailId) -> String {

@@ -24,6 +24,7 @@ pub mod pieces;
 pub mod provider_keys;
 pub(crate) mod realm_accounts;
 pub(crate) mod realm_sessions;
+mod reauthentication;
 pub(crate) mod runs;
 pub mod sessions;
 pub mod signing_keys;

@@ -28,6 +28,8 @@ use crate::services::{invitations, login_attempts, organizations, realm_accounts
 
 /// After this long, whoever claimed an exchange is taken for dead. Longer than any call of the realm may take.
 const CLAIM: TimeDelta = TimeDelta::seconds(45);
+/// For how long a sign-in is kept after its last token expired, whatever the clocks of others say.
+const KEPT: TimeDelta = TimeDelta::days(1);
 /// How often and how long somebody waits for an exchange that another one makes.
 const WAITS: usize = 150;
 const WAIT: Duration = Duration::from_millis(100);
@@ -295,6 +297,17 @@ async fn look(app: &App, realm: &Realm, hash: &[u8; 32], origin: &Origin) -> Res
     }
 }
 
+/// When the realm last asked this person who they are. None for a sign-in that was not made here.
+pub(super) async fn authenticated_at(app: &App, session: SessionId) -> Result<Option<Timestamp>> {
+    let Some(realm) = &app.realm else { return Ok(None) };
+    let mut tx = sessions::open(app, SystemTask::CheckPassword).await?;
+    let kept = kept_by(app, &mut *tx, session).await?;
+    drop(tx);
+    let Some(kept) = kept else { return Ok(None) };
+    let claims = realm.verifier.verify_expired(&kept.access_token, app.clock.now()).await?;
+    Ok(claims.authenticated_at)
+}
+
 /// The realm's tokens of a session that stands.
 async fn kept_by(app: &App, tx: &mut dyn SystemTx, session: SessionId) -> Result<Option<KeptTokens>> {
     let at_realm = tx.realm_sessions().find(session).await?;
@@ -403,6 +416,13 @@ async fn try_switch(
     Ok(reply(app, &kept, next.id))
 }
 
+/// Forgets sign-ins whose tokens have all expired.
+pub(crate) async fn forget_old(app: &App) -> Result<()> {
+    let mut tx = app.store.system(SystemTask::ForgetRealmSessions).await?;
+    tx.realm_sessions().purge(app.clock.now() - KEPT).await?;
+    tx.commit().await
+}
+
 /// Nothing was exchanged; the same tokens may be tried again.
 async fn release(app: &App, session: SessionId) -> Result<()> {
     let mut tx = sessions::open(app, SystemTask::Refresh).await?;
@@ -465,7 +485,7 @@ pub(super) async fn sign_out(
 }
 
 /// What is ended here is refused here, so a realm that cannot be told is no reason to fail.
-async fn end_at_realm(realm: &Realm, sid: &str) {
+pub(super) async fn end_at_realm(realm: &Realm, sid: &str) {
     let (client, sid) = (realm.client.clone(), sid.to_owned());
     let ending = tokio::spawn(async move {
         if let Err(error) = client.end_session(&sid).await {

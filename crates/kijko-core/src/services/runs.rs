@@ -174,18 +174,32 @@ async fn write_end(
     tx.commit().await
 }
 
-/// Ends runs whose worker is gone, and gives waiting runs a job that have none. Returns how many were touched.
-/// Without `judge`, workers that are silent are left alone: after an outage all of them are.
+/// What a run needs that nobody carries on.
+#[derive(Clone, Copy)]
+enum Rescue {
+    /// Its worker is gone.
+    End,
+    /// Whoever asked for it works here no more.
+    Cancel,
+    /// It has no job.
+    Enqueue,
+}
+
+/// Ends runs whose worker is gone, cancels waiting runs of who was removed, and gives waiting runs a job that have none.
+/// Returns how many were touched. Without `judge`, workers that are silent are left alone: after an outage all of them are.
 pub(crate) async fn sweep(app: &App, judge: bool) -> Result<usize> {
     const AT_A_TIME: i64 = 200;
     let now = app.clock.now();
     let mut tx = app.store.system(SystemTask::SweepExecutions).await?;
     let lapsed = if judge { tx.executions().lapsed(now, AT_A_TIME).await? } else { Vec::new() };
+    let left_behind = tx.executions().left_behind(AT_A_TIME).await?;
     let stranded = tx.executions().stranded(now - app.config.runs.lease, AT_A_TIME).await?;
     drop(tx);
     let mut touched = 0;
-    for (run, is_lapsed) in lapsed.iter().map(|r| (r, true)).chain(stranded.iter().map(|r| (r, false))) {
-        match rescue(app, run, is_lapsed, now).await {
+    let found = [(lapsed, Rescue::End), (left_behind, Rescue::Cancel), (stranded, Rescue::Enqueue)];
+    let found = found.into_iter().flat_map(|(runs, needed)| runs.into_iter().map(move |run| (run, needed)));
+    for (run, needed) in found.collect::<Vec<_>>() {
+        match rescue(app, &run, needed, now).await {
             Ok(done) => touched += usize::from(done),
             // The others are not to wait for this one.
             Err(error) => tracing::warn!(error = error.internal_text(), id = %run.id, "a run could not be rescued"),
@@ -194,15 +208,25 @@ pub(crate) async fn sweep(app: &App, judge: bool) -> Result<usize> {
     Ok(touched)
 }
 
-async fn rescue(app: &App, run: &ActiveExecution, is_lapsed: bool, now: Timestamp) -> Result<bool> {
+async fn rescue(app: &App, run: &ActiveExecution, needed: Rescue, now: Timestamp) -> Result<bool> {
     let ctx = super::identity::for_job(run.organization_id, run.user_id);
     let mut tx = app.store.tenant(&ctx).await?;
-    let done = if is_lapsed {
-        let ending = Ending { outcome: Outcome::Failed(lost()), call: None };
-        tx.executions().change(run.id, &Transition::EndLapsed { ending }, now).await?
-    } else {
-        tx.executions().enqueue(run.id).await?;
-        true
+    let done = match needed {
+        Rescue::End => {
+            let ending = Ending { outcome: Outcome::Failed(lost()), call: None };
+            tx.executions().change(run.id, &Transition::EndLapsed { ending }, now).await?
+        }
+        Rescue::Cancel => {
+            let failure = Failure::new(FailureCode::Cancelled, "Cancelled because its owner left the organisation");
+            let ending = Ending { outcome: Outcome::Cancelled(failure), call: None };
+            let end = Transition::End { from: &[ExecutionStatus::Pending], ending };
+            tx.announce(&Event::ExecutionEnded { execution_id: run.id }).await?;
+            tx.executions().change(run.id, &end, now).await?
+        }
+        Rescue::Enqueue => {
+            tx.executions().enqueue(run.id).await?;
+            true
+        }
     };
     tx.commit().await?;
     Ok(done)

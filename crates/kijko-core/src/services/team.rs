@@ -3,7 +3,6 @@
 //! Every change holds the organisation first and then looks again at who is asking, because what was true when they were
 //! identified may have ended since. So two changes at once are one after the other, and the second knows of the first.
 
-use secrecy::SecretString;
 use serde_json::json;
 
 use crate::app::App;
@@ -16,11 +15,10 @@ use crate::domain::team::{
     MemberChange, MemberPatch, MemberStatus, OwnershipTransfer, Team, TeamMember, TeamPatch, TeamStats,
 };
 use crate::error::{Code, Error, Result};
-use crate::ports::identity::Verified;
-use crate::ports::{SystemTask, TenantTx};
+use crate::ports::TenantTx;
 use crate::services::identity::Credential;
 use crate::services::sessions::Origin;
-use crate::services::{audit, login_attempts};
+use crate::services::{audit, reauthentication};
 
 /// The organisation as a team. None when its plan lets nobody join.
 pub async fn get(app: &App, ctx: &TenantContext) -> Result<Option<Team>> {
@@ -132,17 +130,18 @@ pub async fn remove(app: &App, ctx: &TenantContext, id: MemberId, reassign_to: O
     Ok(())
 }
 
-/// Makes another active member the owner, and the caller an admin.
+/// Makes another active member the owner, and the caller, who proves once more who they are, an admin.
 /// Refuses with `REAUTHENTICATION_FAILED`, `ACCOUNT_LOCKED`, `NOT_FOUND`, `FORBIDDEN`, and `CONFLICT` for who is not active.
 pub async fn transfer_ownership(
     app: &App,
     ctx: &TenantContext,
+    session: Option<SessionId>,
     transfer: OwnershipTransfer,
     origin: &Origin,
 ) -> Result<Team> {
     ctx.require(Permission::TransferOwnership)?;
     let transfer = transfer.checked()?;
-    reauthenticate(app, ctx, transfer.password, origin).await?;
+    reauthentication::demand(app, ctx, session, transfer.password, origin).await?;
     let mut tx = app.store.tenant(ctx).await?;
     tx.team().hold().await?;
     let owner = acting(&mut *tx, ctx, Permission::TransferOwnership).await?;
@@ -167,24 +166,6 @@ pub async fn transfer_ownership(
     app.identities.forget(owner.user_id);
     app.identities.forget(heir.user_id);
     Ok(team)
-}
-
-/// Asks for the password once more; wrong ones lock the account, as they do at sign-in. Hashing takes a while, and no
-/// connection is held meanwhile. Refuses with `ACCOUNT_LOCKED`, `REAUTHENTICATION_FAILED`.
-async fn reauthenticate(app: &App, ctx: &TenantContext, password: SecretString, origin: &Origin) -> Result<()> {
-    let mut tx = app.store.system(SystemTask::CheckPassword).await?;
-    let account = tx.accounts().find(ctx.user_id(), ctx.organization_id()).await?;
-    let email = account.ok_or(Error::Forbidden { code: Code::Forbidden })?.user.email;
-    let hash = tx.accounts().password_hash(ctx.user_id()).await?;
-    drop(tx);
-    login_attempts::refuse_while_locked(app, &email, origin).await?;
-    match app.passwords.verify(password, hash).await? {
-        Verified::Right | Verified::RightButOutdated => Ok(()),
-        Verified::Wrong => {
-            login_attempts::count_wrong_password(app, &email, origin).await?;
-            Err(Error::Forbidden { code: Code::ReauthenticationFailed })
-        }
-    }
 }
 
 /// The caller's place as it is now, while the organisation is held.

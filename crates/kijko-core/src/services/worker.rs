@@ -12,7 +12,7 @@ use crate::domain::jobs::Job;
 use crate::error::Result;
 use crate::ports::jobs::JobHandler;
 use crate::services::{
-    history, idempotency, identity, login_attempts, mails, runs, statistics, test_runs, tickets, usage,
+    history, idempotency, identity, login_attempts, mails, realm_sessions, runs, statistics, test_runs, tickets, usage,
 };
 
 /// Between two looks for runs that were lost.
@@ -83,6 +83,8 @@ async fn tidy(app: &App) -> Result<()> {
     history::enforce_retention(app).await?;
     idempotency::forget_old(app).await?;
     login_attempts::forget_old(app).await?;
+    mails::forget_old(app).await?;
+    realm_sessions::forget_old(app).await?;
     tickets::purge(app).await?;
     test_runs::forget_old(app).await?;
     usage::forget_old(app).await.map(drop)

@@ -9,7 +9,7 @@ use kijko_core::domain::team::{MemberPatch, OwnershipTransfer, Team, TeamMember,
 use kijko_core::services::team;
 use serde::Deserialize;
 
-use crate::extract::{Caller, From, Id, Json, Query};
+use crate::extract::{Caller, From, Id, Json, Query, SignedIn};
 use crate::problem::{ProblemBody, Reply};
 
 #[derive(Deserialize, utoipa::IntoParams)]
@@ -95,8 +95,9 @@ pub async fn remove(
 pub async fn transfer_ownership(
     State(app): State<App>,
     Caller(ctx): Caller,
+    SignedIn(identity): SignedIn,
     From(origin): From,
     Json(transfer): Json<OwnershipTransfer>,
 ) -> Reply<Body<Team>> {
-    Ok(Body(team::transfer_ownership(&app, &ctx, transfer, &origin).await?))
+    Ok(Body(team::transfer_ownership(&app, &ctx, identity.session_id(), transfer, &origin).await?))
 }

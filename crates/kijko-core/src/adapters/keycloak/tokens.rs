@@ -41,6 +41,7 @@ pub(super) struct RawClaims {
     exp: i64,
     nbf: Option<i64>,
     iat: Option<i64>,
+    auth_time: Option<i64>,
     email: Option<String>,
     #[serde(default)]
     email_verified: bool,
@@ -95,6 +96,7 @@ impl Rules {
                 family_name: claims.family_name,
             },
             is_platform_admin: claims.realm_access.roles.contains(&self.admin_role),
+            authenticated_at: claims.auth_time.and_then(|at| Timestamp::from_timestamp(at, 0)),
             expires_at: end.ok_or(AuthReason::Invalid)?,
         })
     }

@@ -298,6 +298,29 @@ impl ActiveExecutionRepo for PgSystemTx {
             .collect())
     }
 
+    async fn left_behind(&mut self, limit: i64) -> Result<Vec<ActiveExecution>> {
+        let rows = sqlx::query!(
+            "SELECT e.organization_id, e.user_id, e.id FROM skill_executions e
+              WHERE e.status = 'pending'
+                AND NOT EXISTS (SELECT FROM organization_members m
+                                 WHERE m.organization_id = e.organization_id AND m.user_id = e.user_id
+                                   AND m.status = 'active')
+              ORDER BY e.executed_at LIMIT $1",
+            limit,
+        )
+        .fetch_all(self.conn())
+        .await
+        .map_err(translate)?;
+        Ok(rows
+            .into_iter()
+            .map(|row| ActiveExecution {
+                organization_id: row.organization_id.into(),
+                user_id: row.user_id.into(),
+                id: row.id.into(),
+            })
+            .collect())
+    }
+
     async fn stranded(&mut self, before: Timestamp, limit: i64) -> Result<Vec<ActiveExecution>> {
         // Not a checked query: the engine's tables are made by its own migrations, in its own schema.
         let rows: Vec<(Uuid, Uuid, Uuid)> = sqlx::query_as(

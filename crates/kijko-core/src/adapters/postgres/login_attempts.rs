@@ -61,6 +61,14 @@ impl LoginAttemptRepo for PgSystemTx {
         Ok(done.rows_affected())
     }
 
+    async fn purge(&mut self, before: Timestamp) -> Result<()> {
+        sqlx::query!("DELETE FROM login_history WHERE created_at < $1", before)
+            .execute(self.conn())
+            .await
+            .map_err(translate)?;
+        Ok(())
+    }
+
     async fn insert(&mut self, id: LoginAttemptId, attempt: &LoginAttempt, origin: &Origin) -> Result<()> {
         let status = attempt.failure.map_or(LoginStatus::Success, |reason| reason.status());
         sqlx::query!(

@@ -61,4 +61,12 @@ impl MailRepo for PgSystemTx {
         .map_err(translate)?;
         Ok(())
     }
+
+    async fn purge(&mut self, before: Timestamp) -> Result<()> {
+        sqlx::query!("DELETE FROM mail_outbox WHERE dead_at < $1", before)
+            .execute(self.conn())
+            .await
+            .map_err(translate)?;
+        Ok(())
+    }
 }

@@ -191,4 +191,12 @@ impl RealmSessionRepo for PgSystemTx {
         .map_err(translate)?;
         Ok(())
     }
+
+    async fn purge(&mut self, before: Timestamp) -> Result<()> {
+        sqlx::query!("DELETE FROM realm_sessions WHERE expires_at < $1", before)
+            .execute(self.conn())
+            .await
+            .map_err(translate)?;
+        Ok(())
+    }
 }
