@@ -12,10 +12,10 @@ use chrono::TimeDelta;
 use ipnet::IpNet;
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::domain::models::ModelRoutes;
-
+mod models;
 mod source;
 
+pub use models::{ModelConfig, PlanModelPolicy};
 use source::Source;
 pub use source::{ConfigError, Effective};
 
@@ -101,27 +101,6 @@ impl std::str::FromStr for AuthMode {
             "builtin" => Ok(AuthMode::Builtin),
             "keycloak" => Ok(AuthMode::Keycloak),
             _ => Err("must be builtin or keycloak".into()),
-        }
-    }
-}
-
-/// What becomes of a model that was named by somebody whose plan does not include its size.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PlanModelPolicy {
-    /// It is called.
-    Default,
-    /// The small one of the same provider is called in its place, and the run says so.
-    Enforce,
-}
-
-impl std::str::FromStr for PlanModelPolicy {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "default" => Ok(PlanModelPolicy::Default),
-            "enforce" => Ok(PlanModelPolicy::Enforce),
-            _ => Err("must be default or enforce".into()),
         }
     }
 }
@@ -270,27 +249,6 @@ pub struct MailConfig {
 }
 
 #[derive(Clone, Debug)]
-pub struct ModelConfig {
-    pub catalogue: Option<PathBuf>,
-    pub anthropic_api_key: Option<SecretString>,
-    pub anthropic_base_url: String,
-    pub google_api_key: Option<SecretString>,
-    pub google_base_url: String,
-    /// May be absent for a server of one's own.
-    pub openai_api_key: Option<SecretString>,
-    /// Of OpenAI, or of anybody who speaks its API.
-    pub openai_base_url: Option<String>,
-    /// Azure's `api-version`.
-    pub openai_api_version: Option<String>,
-    /// Which model answers where nobody named one.
-    pub routes: ModelRoutes,
-    pub plan_policy: PlanModelPolicy,
-    pub connect_timeout: Duration,
-    /// The longest silence of a provider that is borne.
-    pub inactivity_timeout: Duration,
-}
-
-#[derive(Clone, Debug)]
 pub struct RunConfig {
     /// Runs at a time in one process.
     pub concurrency: usize,
@@ -394,20 +352,7 @@ impl Config {
                 smtp_url: s.secret("SMTP_URL"),
                 time_limit: s.seconds("SMTP_TIMEOUT_SECS", "30"),
             },
-            models: ModelConfig {
-                catalogue: s.optional("MODEL_CATALOGUE").map(PathBuf::from),
-                anthropic_api_key: s.secret("ANTHROPIC_API_KEY"),
-                anthropic_base_url: s.url("ANTHROPIC_BASE_URL", "https://api.anthropic.com"),
-                google_api_key: s.secret("GOOGLE_API_KEY"),
-                google_base_url: s.url("GOOGLE_BASE_URL", "https://generativelanguage.googleapis.com"),
-                openai_api_key: s.secret("OPENAI_API_KEY"),
-                openai_base_url: s.optional_url("OPENAI_BASE_URL"),
-                openai_api_version: s.optional("OPENAI_API_VERSION"),
-                routes: s.parsed("MODEL_ROUTES", ModelRoutes::DEFAULT),
-                plan_policy: s.parsed("PLAN_MODEL_POLICY", "default"),
-                connect_timeout: s.seconds("MODEL_CONNECT_TIMEOUT_SECS", "10"),
-                inactivity_timeout: s.seconds("MODEL_INACTIVITY_TIMEOUT_SECS", "120"),
-            },
+            models: ModelConfig::read(&mut s),
             runs: RunConfig {
                 concurrency: s.parsed("JOB_CONCURRENCY", "4"),
                 max_active: s.parsed("MAX_ACTIVE_EXECUTIONS", "20"),
@@ -517,11 +462,7 @@ impl Config {
         ] {
             s.refuse(duration > Duration::from_secs(366 * 86_400), name, "must be at most a year");
         }
-        s.refuse(
-            self.models.openai_api_version.is_some() && self.models.openai_base_url.is_none(),
-            "OPENAI_API_VERSION",
-            "needs OPENAI_BASE_URL, the address of the resource at Azure",
-        );
+        self.models.check(s);
         let kept = TimeDelta::days(1)..=TimeDelta::days(3650);
         s.refuse(!kept.contains(&self.runs.kept), "EXECUTION_RETENTION_DAYS", "must be between 1 and 3650");
         s.refuse(self.runs.concurrency == 0, "JOB_CONCURRENCY", "must be at least 1");

@@ -205,10 +205,9 @@ impl<'a> Call<'a> {
             }
         }
         let Target { route, requested, .. } = &self.targets[self.asked];
-        // What we paid for in part is ours.
-        let was_called = |(index, spent): (usize, &Option<Usage>)| index == self.asked || spent.is_some();
-        let called = self.spent.iter().enumerate().filter(|entry| was_called(*entry)).map(|(index, _)| index);
-        let is_own = called.into_iter().all(|index| self.targets[index].key_source == KeySource::Own);
+        // What the installation paid for in part counts as the installation's.
+        let counts = |index: &usize| *index == self.asked || self.spent[*index].is_some();
+        let is_own = (0..self.targets.len()).filter(counts).all(|at| self.targets[at].key_source == KeySource::Own);
         ModelCall {
             provider: route.provider.as_str(),
             model: route.model.clone(),

@@ -68,9 +68,8 @@ fn body(request: &ModelRequest) -> Value {
     }))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]
-#[derive(Default)]
 struct Chunk {
     candidates: Vec<CandidateChunk>,
     prompt_feedback: Value,
