@@ -49,10 +49,7 @@ async fn a_key_is_stored_once_the_provider_takes_it_and_never_shown_again() {
     let listed = ada.get(KEYS).await;
     assert_eq!(listed.body, json!({ "keys": [stored.clone()] }));
     assert_eq!(ada.get(&format!("{KEYS}/anthropic")).await.ok(200), stored);
-    let rows: String = sqlx::query_scalar("SELECT database_to_xml(true, false, '')::text")
-        .fetch_one(&app.superuser)
-        .await
-        .expect("the database can be read");
+    let rows = app.everything_stored().await;
     assert!(rows.contains("security.provider_key_stored"), "the audit log tells of it");
     for text in [&rows, &listed.text] {
         assert!(!text.contains(THEIRS) && !text.contains("own-of-ada"), "the key got out: store it sealed");

@@ -150,6 +150,27 @@ impl Installation {
         sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).fetch_one(&self.superuser).await.expect("the query is valid")
     }
 
+    /// Every row of every table, as text; for looking for what must be in none. (XML would stumble over infinite times.)
+    pub async fn everything_stored(&self) -> String {
+        let tables: Vec<String> = sqlx::query_scalar(
+            "SELECT c.oid::regclass::text FROM pg_class c
+              WHERE relkind IN ('r', 'p') AND relnamespace NOT IN ('pg_catalog'::regnamespace,
+                                                                   'information_schema'::regnamespace)",
+        )
+        .fetch_all(&self.superuser)
+        .await
+        .expect("the tables can be listed");
+        assert!(tables.len() > 20, "only {tables:?} would be searched");
+        let mut all = String::new();
+        for table in tables {
+            let rows = format!("SELECT coalesce(string_agg(t::text, ' '), '') FROM {table} t");
+            let rows = sqlx::query_scalar(sqlx::AssertSqlSafe(rows)).fetch_one(&self.superuser).await;
+            let rows: String = rows.expect("the superuser reads everything");
+            all += &rows;
+        }
+        all
+    }
+
     /// Runs a statement as the superuser, for what no endpoint can do yet.
     pub async fn sql(&self, statement: &str) {
         let statement = sqlx::AssertSqlSafe(statement.to_owned());
