@@ -10,6 +10,7 @@ use std::process::{Command, ExitCode};
 use clap::Parser;
 
 mod figures;
+mod history;
 mod http;
 mod load;
 mod memory;
@@ -35,6 +36,9 @@ struct Args {
     /// Connections of the load generator, clients of pgbench
     #[arg(long, default_value_t = 32)]
     clients: u32,
+    /// Instead, load a long history and measure lists and statistics over it
+    #[arg(long)]
+    history: bool,
     /// Leave out start and memory
     #[arg(long)]
     load_only: bool,
@@ -57,7 +61,9 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> Result<()> {
-    load::check_installed()?;
+    if !args.history {
+        load::check_installed()?;
+    }
     let program = args.server.as_ref().map_or_else(build, |server| Ok(std::path::absolute(server)?))?;
     let home = tempfile::Builder::new().prefix("kijko-bench-").tempdir()?;
     // PostgreSQL never runs as root, and has to get in.
@@ -70,6 +76,9 @@ fn run(args: &Args) -> Result<()> {
     println!("\n{}\n", machine(&server)?);
     server.stop()?;
 
+    if args.history {
+        return history::run(&settings, &account);
+    }
     if !args.load_only {
         start_and_memory(args, &settings, &account)?;
     }

@@ -140,6 +140,8 @@ async fn history(seed: u64) {
     for one in all {
         one.live(&app, &mut dice, now).await;
     }
+    let counted = app.count("execution_statistics").await;
+    assert!(counted > 100, "only {counted} entries: did anything happen, with seed {seed}?");
     ada.check(&app, &mut dice, now, seed).await;
     // Skills go, with what waits and runs of them; old executions go; some of it is merged before and some after.
     ada.person.delete(&format!("/api/v1/skills/{}", ada.skills[0])).await.ok(200);
@@ -182,4 +184,62 @@ async fn statistics_are_what_the_executions_add_up_to() {
     for seed in 0..10 {
         history(seed).await;
     }
+}
+
+/// What locks executions and counters in different orders: costs that become known while their skill is deleted, with
+/// ends, merges and a cleanup beside it.
+#[tokio::test]
+async fn what_happens_at_the_same_time_is_counted_once_and_nobody_waits_for_ever() {
+    let mut app = Installation::new().await;
+    app.leave_jobs();
+    let mut dice = Dice::new(7);
+    let now = DateTime::parse_from_rfc3339(NOWS[0]).unwrap().to_utc();
+    app.clock.set(now);
+    let ada = somebody(app.owner().await).await;
+    let (doomed, kept) = (&ada.skills[0], &ada.skills[1..]);
+    let pool = sqlx::postgres::PgPoolOptions::new()
+        .max_connections(8)
+        .connect_lazy_with(crate::harness::cluster::options("postgres", &app.database));
+    let as_ada = |sql: &str| {
+        let sql = format!("BEGIN; {} {sql} COMMIT", become_tenant(&ada.person));
+        let pool = pool.clone();
+        async move {
+            let mut connection = pool.acquire().await.unwrap();
+            sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *connection).await.expect("no deadlock, no failure");
+        }
+    };
+    let cancelled = || Run {
+        status: "cancelled",
+        at: Some(now),
+        duration: None,
+        // Left out below, so that it can become known later.
+        is_late: true,
+        ..Run::completed(doomed)
+    };
+    let end = |sql: String| sql.split("SELECT app.record_usage").next().unwrap_or_default().to_owned();
+    let cancelled: Vec<String> = (0..20).map(|_| end(cancelled().sql())).collect();
+    as_ada(&cancelled.concat()).await;
+    for _ in 0..10 {
+        ada.person.execute(doomed, json!({})).await;
+    }
+    let costs: Vec<String> = sqlx::query_scalar("SELECT id::text FROM skill_executions WHERE status = 'cancelled'")
+        .fetch_all(&app.superuser)
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|id: String| format!("SELECT app.record_usage('{id}', 10, 5, 2, 0.02, 'p', 'm', 1::smallint);"))
+        .collect();
+    assert_eq!(costs.len(), 20);
+    let runs: Vec<String> = (0..40).map(|_| Run::random(&mut dice, kept, now).sql()).collect();
+    let deletion = async {
+        ada.person.delete(&format!("/api/v1/skills/{doomed}")).await.ok(200);
+    };
+    let cleanup = async {
+        ada.person.delete("/api/v1/executions/cleanup?olderThanDays=30").await.ok(200);
+    };
+    let written = futures_util::future::join_all(costs.iter().chain(&runs).map(|sql| as_ada(sql)));
+    tokio::join!(deletion, cleanup, app.run_jobs(), written);
+    ada.check(&app, &mut dice, now, 7).await;
+    app.run_jobs().await;
+    ada.check(&app, &mut dice, now, 7).await;
 }
