@@ -26,6 +26,8 @@ CREATE TABLE skill_executions (
     -- Whose key paid: ours, or the organisation's own.
     key_source        text,
     attempts          smallint      NOT NULL DEFAULT 0,
+    -- What the run may cost at most, as long as that is held back from budgets.
+    reserved_usd      numeric(14,8),
     duration_ms       bigint,
     error_code        text,
     error_message     text,
@@ -84,7 +86,7 @@ CREATE POLICY skill_executions_owner_update ON skill_executions FOR UPDATE TO CU
 CREATE POLICY skill_executions_system_select ON skill_executions FOR SELECT TO kijko_system
     USING (status IN ('pending', 'running'));
 GRANT SELECT ON skill_executions TO kijko_tenant;
-GRANT INSERT (id, skill_id, execution_type, reference_id, retry_of, input, executed_at)
+GRANT INSERT (id, skill_id, execution_type, reference_id, retry_of, input, reserved_usd, executed_at)
     ON skill_executions TO kijko_tenant;
 GRANT SELECT (organization_id, user_id, id, status, executed_at, lease_expires_at)
     ON skill_executions TO kijko_system;
@@ -132,9 +134,12 @@ CREATE FUNCTION app.end_execution(
 AS $$
 DECLARE
     v_skill_id uuid;
+    -- First, so that spending is locked before the run, as everywhere.
+    v_reserved numeric := app.hold_execution_costs(p_id);
 BEGIN
     UPDATE public.skill_executions
        SET status = p_status, completed_at = p_now, lease_expires_at = NULL, output = p_output,
+           reserved_usd = NULL,
            prompt_tokens = p_prompt_tokens, completion_tokens = p_completion_tokens,
            cost_cents = p_cost_cents, cost_usd = p_cost_usd,
            provider = p_provider, model = p_model, requested_model = p_requested_model,
@@ -150,6 +155,7 @@ BEGIN
     IF NOT FOUND THEN
         RETURN false;
     END IF;
+    PERFORM app.settle_execution(p_id, v_reserved);
     IF p_status = 'completed' THEN
         UPDATE public.skills
            SET execution_count = execution_count + 1, last_executed_at = p_now, updated_at = p_now
@@ -167,6 +173,7 @@ CREATE FUNCTION app.record_usage(
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
+    PERFORM app.hold_execution_costs(p_id);
     UPDATE public.skill_executions
        SET prompt_tokens = p_prompt_tokens, completion_tokens = p_completion_tokens,
            cost_cents = p_cost_cents, cost_usd = p_cost_usd,
@@ -174,7 +181,11 @@ BEGIN
            key_source = p_key_source, attempts = p_attempts
      WHERE organization_id = app.current_org() AND id = p_id
        AND (status = 'cancelled' OR error_code = 'WORKER_LOST') AND attempts = 0 AND cost_usd IS NULL;
-    RETURN FOUND;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    PERFORM app.settle_execution(p_id, 0);
+    RETURN true;
 END
 $$;
 

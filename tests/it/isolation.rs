@@ -58,7 +58,7 @@ async fn no_request_of_another_shows_or_changes_anything() {
                     continue;
                 }
                 let body = (method != "GET" && method != "DELETE")
-                    .then(|| json!({ "name": "Mine now", "input": {}, "role": "viewer" }));
+                    .then(|| json!({ "name": "Mine now", "input": {}, "role": "viewer", "limitUsd": "1" }));
                 let reply = other.call(method.parse().unwrap(), &target, body).await;
                 tried += 1;
                 assert!(!reply.text.contains("TOP-SECRET"), "{method} {target} shows a secret: {}", reply.text);

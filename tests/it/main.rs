@@ -13,6 +13,7 @@ mod admission;
 mod api_keys;
 mod auth;
 mod bad_input;
+mod budgets;
 mod cancellation;
 mod embedded;
 mod executions;

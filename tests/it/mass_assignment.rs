@@ -164,6 +164,8 @@ fn good(app: &Installation, cast: &Cast, operation: &str) -> Option<(Person, Str
         "PUT /api/v1/skills/{id}" | "PATCH /api/v1/skills/{id}" => {
             (ada(), path(&cast.skill), json!({ "description": "changed" }))
         }
+        "PUT /api/v1/settings/budget" => (ada(), path(""), json!({ "limitUsd": "25.00" })),
+        "PUT /api/v1/skills/{id}/budget" => (ada(), path(&cast.skill), json!({ "limitUsd": "25.00" })),
         "POST /api/v1/skills/{id}/test" => (ada(), path(&cast.skill), json!({ "input": { "text": "x" } })),
         "POST /api/v1/skills/test" => (ada(), path(""), json!({ "promptTemplate": "Summarise in one line" })),
         "POST /api/v1/skills/{id}/execute" => (ada(), path(&cast.skill), json!({ "input": { "text": "x" } })),

@@ -200,6 +200,12 @@ pub enum Orgs {
         #[command(flatten)]
         why: Why,
     },
+    /// What it has used of its plan and its budget, this month and today
+    Usage {
+        organization: OrganizationId,
+        #[command(flatten)]
+        why: Why,
+    },
     /// Add an organisation
     Create {
         name: String,

@@ -81,7 +81,10 @@ fn core_code(error: &Error) -> u8 {
     match error {
         Error::Invalid { .. } | Error::Rejected { .. } => 65,
         Error::NotFound { .. } | Error::Gone { .. } => 66,
-        Error::LimitReached { .. } | Error::QuotaExceeded(_) | Error::NotConfigured { .. } => 69,
+        Error::LimitReached { .. }
+        | Error::QuotaExceeded(_)
+        | Error::BudgetExceeded(_)
+        | Error::NotConfigured { .. } => 69,
         Error::Internal { .. } => 70,
         Error::Conflict { .. } | Error::Outdated { .. } => 73,
         Error::Unavailable { .. } | Error::RateLimited(_) | Error::Locked { .. } => 75,

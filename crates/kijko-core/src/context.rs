@@ -46,6 +46,8 @@ pub enum Permission {
     /// Whose, `Role::manages` says, and to what, `Role::grants`.
     ChangeRoles,
     TransferOwnership,
+    /// See and change how much the organisation may spend.
+    ManageBudget,
 }
 
 /// The only key to a tenant transaction.
@@ -106,6 +108,7 @@ impl Permission {
             | Permission::ManageTeam
             | Permission::InviteMembers
             | Permission::RemoveMembers
+            | Permission::ManageBudget
             | Permission::ChangeRoles => role >= Role::Admin,
             Permission::TransferOwnership => role == Role::Owner,
         }
@@ -130,6 +133,7 @@ mod tests {
             (Permission::InviteMembers, [false, false, true, true]),
             (Permission::RemoveMembers, [false, false, true, true]),
             (Permission::ChangeRoles, [false, false, true, true]),
+            (Permission::ManageBudget, [false, false, true, true]),
             (Permission::TransferOwnership, [false, false, false, true]),
         ];
         for (permission, expected) in table {

@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use crate::domain::budgets::BudgetRefusal;
 use crate::domain::limits::Standing;
 use crate::domain::usage::Quota;
 
@@ -42,6 +43,7 @@ codes! {
     AccountLinkRequired "ACCOUNT_LINK_REQUIRED" "This e-mail address belongs to another account",
     AuthMethodDisabled "AUTH_METHOD_DISABLED" "This way of signing in is switched off",
     AuthUnavailable "AUTH_UNAVAILABLE" "Sign-in is not available right now",
+    BudgetExceeded "BUDGET_EXCEEDED" "The monthly budget has not enough left for this",
     CannotCancel "CANNOT_CANCEL" "The execution has already ended",
     CannotRetry "CANNOT_RETRY" "Only executions that failed or were cancelled can be tried again",
     Conflict "CONFLICT" "This does not fit the present state",
@@ -172,6 +174,10 @@ pub enum Error {
     #[error("The plan allows {} {} per period, and {} are used", .0.limit, .0.metric.as_str(), .0.used)]
     QuotaExceeded(Quota),
 
+    /// Boxed, because every result carries room for its error.
+    #[error("{}", Code::BudgetExceeded.title())]
+    BudgetExceeded(Box<BudgetRefusal>),
+
     #[error("{}: try again in {} seconds", Code::RateLimited.title(), .0.frees_in_seconds)]
     RateLimited(Standing),
 
@@ -228,6 +234,7 @@ impl Error {
             | Error::Locked { code, .. }
             | Error::NotConfigured { code, .. }
             | Error::Unavailable { code, .. } => *code,
+            Error::BudgetExceeded(_) => Code::BudgetExceeded,
             Error::QuotaExceeded(_) => Code::QuotaExceeded,
             Error::Outdated { .. } => Code::PreconditionFailed,
             Error::RateLimited(_) => Code::RateLimited,
@@ -248,6 +255,7 @@ impl Error {
             | Error::Conflict { .. }
             | Error::Outdated { .. }
             | Error::LimitReached { .. }
+            | Error::BudgetExceeded(_)
             | Error::QuotaExceeded(_)
             | Error::NotConfigured { .. }
             | Error::Internal { .. } => false,

@@ -51,10 +51,10 @@ pub struct ProblemBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     pub details: Option<Value>,
-    /// For `QUOTA_EXCEEDED`: how many were allowed.
+    /// For `QUOTA_EXCEEDED`, how many were allowed; for `BUDGET_EXCEEDED`, how many US cents.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<i64>,
-    /// For `QUOTA_EXCEEDED`: how many were used.
+    /// The same of what was used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub used: Option<i64>,
     /// The same as the header `X-Request-ID`.
@@ -79,7 +79,7 @@ impl Problem {
     /// The reply as the client gets it.
     pub fn into_reply(self, request_id: &str) -> Response {
         // Of what was used up, these two are told beside the details as well.
-        let is_used_up = matches!(self.code, Code::QuotaExceeded);
+        let is_used_up = matches!(self.code, Code::QuotaExceeded | Code::BudgetExceeded);
         let count = |name| self.details.as_ref().filter(|_| is_used_up).and_then(|details| details[name].as_i64());
         let (limit, used) = (count("limit"), count("used"));
         let body = ProblemBody {
@@ -126,6 +126,7 @@ impl From<Error> for Problem {
             Error::LimitReached { limit, used, .. } => {
                 (StatusCode::TOO_MANY_REQUESTS, None, Some(json!({ "limit": limit, "used": used })))
             }
+            Error::BudgetExceeded(refusal) => (StatusCode::PAYMENT_REQUIRED, None, Some(refusal.details())),
             Error::QuotaExceeded(quota) => {
                 let details = json!({
                     "category": quota.metric, "limit": quota.limit, "used": quota.used, "plan": quota.plan,

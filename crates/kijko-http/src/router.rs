@@ -10,8 +10,8 @@ use utoipa_axum::routes;
 
 use crate::problem::Problem;
 use crate::routes::{
-    api_keys, auth, docs, executions, health, history, invitations, links, models, oauth, organizations, provider_keys,
-    skill_versions, skills, statistics, team, test_runs, well_known,
+    api_keys, auth, budgets, docs, executions, health, history, invitations, links, models, oauth, organizations,
+    provider_keys, skill_versions, skills, statistics, team, test_runs, well_known,
 };
 use crate::{middleware, openapi};
 
@@ -106,6 +106,9 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(statistics::projection))                           // GET /api/v1/skills/stats/projection
         .routes(routes!(statistics::skill))                                // GET /api/v1/skills/{id}/stats
         .routes(routes!(executions::execute))                              // POST /api/v1/skills/{id}/execute
+
+        .routes(routes!(budgets::get, budgets::set, budgets::remove))      // GET PUT DELETE /api/v1/settings/budget
+        .routes(routes!(budgets::get_of_skill, budgets::set_of_skill, budgets::remove_of_skill)) // GET PUT DELETE /api/v1/skills/{id}/budget
 
         .routes(routes!(history::list))                                    // GET /api/v1/executions
         .routes(routes!(history::recent))                                  // GET /api/v1/executions/recent

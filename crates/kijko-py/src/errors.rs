@@ -29,6 +29,7 @@ pub fn raised(error: &Error) -> PyErr {
         Error::QuotaExceeded(quota) => {
             ("LimitReached", None, json!({ "category": quota.metric, "limit": quota.limit, "used": quota.used }))
         }
+        Error::BudgetExceeded(refusal) => ("LimitReached", None, refusal.details()),
         Error::RateLimited(standing) => {
             ("RateLimited", None, json!({ "limit": standing.limit, "retryAfter": standing.frees_in_seconds }))
         }

@@ -140,6 +140,16 @@ async fn staff_and_plans_change_in_running_servers() {
     within(SOON, "the plan is new", async || ada.get("/api/v1/auth/me").await.ok(200)["plan"] == "teams").await;
     assert_eq!(noted(&deployment, "orgs.set-plan", "contract 7").await, 1);
 
+    let skill = json!({ "name": "Summary", "promptTemplate": "Summarise in one line: {{text}}" });
+    let skill = ada.post("/api/v1/skills", skill).await.ok(201)["id"].as_str().unwrap().to_owned();
+    ada.post(&format!("/api/v1/skills/{skill}/execute"), json!({})).await.ok(202);
+    let usage = deployment.kijko(&["orgs", "usage", organization, "--reason", "invoice", "--json"]).await.json(0);
+    assert_eq!(usage["metrics"][0], json!({ "metric": "api_calls", "used": 1, "limit": 50_000 }));
+    assert!(usage["budget"]["spentUsd"].is_string() && usage["budget"].get("limitUsd").is_none(), "{usage}");
+    let told = deployment.kijko(&["orgs", "usage", organization]).await.exits(0);
+    assert!(told.contains("api_calls") && told.contains("no budget"), "{told}");
+    assert_eq!(noted(&deployment, "orgs.usage", "invoice").await, 1);
+
     let create = ["orgs", "create", "Analytical Engines", "--owner", "ada@example.com", "--plan", "pro", "--json"];
     let created = deployment.kijko(&create).await.json(0);
     assert_eq!((&created["ownerEmail"], &created["members"]), (&json!("ada@example.com"), &json!(1)));

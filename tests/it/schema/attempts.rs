@@ -83,6 +83,10 @@ pub const CALLS: &[(&str, &str, &str)] = &[
     // The organisation's as well.
     ("app.store_provider_key", "", "app.store_provider_key('google', 'sealed', '1234', NULL, NULL, now())"),
     ("app.delete_provider_key", "", "app.delete_provider_key('google')"),
+    ("app.reserve_cost", "", "(app.reserve_cost(NULL, '2026-01-06', 0.01)).admitted"),
+    ("app.settle_cost", "", "app.settle_cost(NULL, '2026-01-06', 0, 0.01)"),
+    ("app.set_budget", "", "app.set_budget(NULL, 1, '2026-01-06', now())"),
+    ("app.cover_execution", "pending", "app.cover_execution({id}, 0.01)"),
     // Ada is an owner, and so is Bob.
     ("app.change_member, demoted", "", "app.change_member('{user}', 'viewer', 'active')"),
     ("app.change_member, shut out", "", "app.change_member('{user}', 'owner', 'inactive')"),
@@ -94,6 +98,8 @@ pub const CALLS: &[(&str, &str, &str)] = &[
 /// What the calls may change, beside which nothing of ours is in their reach.
 const CALLED_ON: &[&str] = &[
     "provider_keys",
+    "budgets",
+    "spending",
     "usage_counters",
     "skill_executions",
     "execution_statistics",

@@ -67,6 +67,8 @@ const LATER: (&str, &str) = ("expires_at", "now() + interval '1 day'");
 const ORGANIZATION: (&str, &str) = ("organization_id", "'{organization}'");
 /// Another for each row.
 const DAY: &str = "'2026-01-01'::date + length('{row}')";
+/// Another for the row that is tried than for the one that is there.
+const A_SKILL: &str = "md5('skills {owner} ' || CASE '{row}' WHEN 'new' THEN 'second' ELSE 'first' END)::uuid";
 const USER: (&str, &str) = ("user_id", "'{user}'");
 
 /// One entry per table, of ours and of the job engine.
@@ -346,6 +348,28 @@ pub const TABLES: &[Table] = &[
         change: "last_four = '4321'",
     },
     Table {
+        name: "budgets",
+        key: "(organization_id, subject_id)",
+        whose: Whose::Shared,
+        rows: &["first"],
+        row: &[
+            ORGANIZATION,
+            ("subject_id", A_SKILL),
+            ("skill_id", A_SKILL),
+            ("limit_usd", "1"),
+            ("updated_at", "now()"),
+        ],
+        change: "limit_usd = 2",
+    },
+    Table {
+        name: "spending",
+        key: "(organization_id, subject_id, month)",
+        whose: Whose::Shared,
+        rows: &["first"],
+        row: &[ORGANIZATION, ("subject_id", "'{organization}'"), ("month", DAY)],
+        change: "announced_percent = -1",
+    },
+    Table {
         name: "usage_counters",
         key: "(organization_id, metric, period)",
         whose: Whose::Shared,
@@ -460,6 +484,8 @@ impl Table {
             Whose::Execution => format!(
                 "coalesce((SELECT {} FROM skill_executions e WHERE e.id::text = t.payload ->> 'executionId'),
                           (SELECT {} FROM skill_transient_runs r WHERE 'test-' || r.id = t.payload ->> 'testRunId'),
+                          CASE WHEN t.payload ->> 'kind' = 'announce_budget' THEN
+                              CASE t.payload ->> 'organizationId' WHEN '{A}' THEN 'own' ELSE 'stranger' END END,
                           'all')",
                 owner("e"),
                 owner("r")

@@ -70,7 +70,14 @@ fn rendered(lines: &[Line]) -> String {
 const OF_COLLEAGUES: [&str; 2] = ["app.change_member", "app.transfer_ownership"];
 
 /// Calls about the caller's organisation as a whole: they name no row, so whose turn it is changes nothing.
-const OF_ORGANIZATION: [&str; 3] = ["app.count_usage", "app.store_provider_key", "app.delete_provider_key"];
+const OF_ORGANIZATION: [&str; 6] = [
+    "app.count_usage",
+    "app.store_provider_key",
+    "app.delete_provider_key",
+    "app.reserve_cost",
+    "app.settle_cost",
+    "app.set_budget",
+];
 
 /// Whether it lets somebody do what no design of ours could mean, whatever the expectation says.
 fn leaks(line: &Line) -> bool {

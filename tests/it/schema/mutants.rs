@@ -125,6 +125,10 @@ fn weaken_policy(table: &str, name: &str, sides: &[(&str, &str)], found: &mut Ve
         | "organization_members_owner_select"
         | "user_sessions_tenant_select"
         | "skill_transient_runs_tenant_select"
+        | "budgets_tenant_select"
+        | "budgets_owner_select"
+        | "spending_tenant_select"
+        | "spending_owner_select"
         | "usage_counters_tenant_select"
         | "usage_counters_owner_select" => {
             let change = Err("the other roles see these rows already, by policies of their own");

@@ -14,6 +14,7 @@ const FUNCTIONS: &[(&str, &str)] = &[
     ("app.copy_person_to_members", ""),
     ("app.count_executions", ""),
     ("app.count_usage", "kijko_tenant"),
+    ("app.cover_execution", "kijko_tenant"),
     ("app.current_org", "kijko_tenant"),
     ("app.current_user_id", "kijko_tenant"),
     ("app.delete_executions", "kijko_tenant"),
@@ -26,9 +27,17 @@ const FUNCTIONS: &[(&str, &str)] = &[
     ("app.enqueue_mail_job", "kijko_system"),
     ("app.enqueue_transient_run", "kijko_tenant"),
     ("app.execution_job_key", "kijko_system"),
+    ("app.hold_execution_costs", ""),
+    ("app.hold_spending", ""),
+    ("app.month_of", ""),
+    ("app.reached_percent", ""),
     ("app.record_usage", "kijko_tenant"),
     ("app.refuse_change", ""),
     ("app.renew_execution", "kijko_tenant"),
+    ("app.reserve_cost", "kijko_tenant"),
+    ("app.set_budget", "kijko_tenant"),
+    ("app.settle_cost", "kijko_tenant"),
+    ("app.settle_execution", ""),
     ("app.store_provider_key", "kijko_tenant"),
     ("app.transfer_ownership", "kijko_tenant"),
     ("app.transient_run_job_key", "kijko_system"),
@@ -198,6 +207,10 @@ async fn a_type_made_by_a_tenant_never_runs_code_as_the_owner() {
         format!("app.enqueue_execution({execution})"),
         "app.enqueue_transient_run(md5('skill_transient_runs own pending')::pg_catalog.uuid)".to_owned(),
         "(SELECT deleted FROM app.delete_executions(now(), 1))".to_owned(),
+        "app.reserve_cost(NULL, '2026-01-06', 0.01)".to_owned(),
+        "app.settle_cost(NULL, '2026-01-06', 0, 0.01)".to_owned(),
+        "app.set_budget(NULL, 1, '2026-01-06', now())".to_owned(),
+        format!("app.cover_execution({execution}, 0.01)"),
         "app.count_usage('api_calls', '2026-01-01', 1, 1)".to_owned(),
         format!("app.enqueue_mail({execution}, '', now())"),
         "app.store_provider_key('google', 'sealed', '1234', NULL, NULL, now())".to_owned(),
@@ -212,7 +225,7 @@ async fn a_type_made_by_a_tenant_never_runs_code_as_the_owner() {
                  CREATE FUNCTION pg_temp.spy() RETURNS boolean LANGUAGE plpgsql AS
                      $$ BEGIN INSERT INTO pg_temp.spied VALUES (current_user); RETURN true; END $$;
                  GRANT EXECUTE ON FUNCTION pg_temp.spy TO PUBLIC;";
-        for name in ["uuid", "text", "json", "jsonb", "timestamptz", "int8", "int2", "date", "bool"] {
+        for name in ["uuid", "text", "json", "jsonb", "timestamptz", "int8", "int2", "date", "bool", "numeric"] {
             trap += &format!("CREATE DOMAIN pg_temp.{name} AS pg_catalog.{name} CHECK (pg_temp.spy());");
         }
         texts(&mut conn, trap).await;

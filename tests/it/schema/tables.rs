@@ -71,6 +71,8 @@ const PERSONAL_DATA: &[(&str, bool, Erasure, &str)] = &[
         Erasure::Retain,
         "the organisation's secrets; the name of who stored one goes with their membership",
     ),
+    ("budgets", false, Erasure::Retain, "limits of an organisation and its skills; those of a skill go with it"),
+    ("spending", false, Erasure::Retain, "sums of an organisation and its skills; those of a skill go with it"),
     ("usage_counters", false, Erasure::Retain, "sums of an organisation, which name no person"),
 ];
 

@@ -1,8 +1,10 @@
 //! `kijko orgs`.
 
 use kijko_core::App;
-use kijko_core::domain::administration::OrganizationRecord;
+use kijko_core::domain::administration::{OrganizationRecord, OrganizationUsage};
+use kijko_core::domain::budgets::dollars;
 use kijko_core::domain::page::Page;
+use kijko_core::domain::usage::UNLIMITED;
 use kijko_core::services::administration;
 
 use super::operator::{confirm, operator};
@@ -32,6 +34,10 @@ pub async fn run(app: &App, command: Orgs, output: &Output) -> Result<(), Failur
                 table(&["USER", "E-MAIL", "ROLE", "STATUS"], rows.collect())
             });
         }
+        Orgs::Usage { organization, why } => {
+            let usage = administration::show_usage(app, &operator(&why), organization).await?;
+            output.answer(&usage, || usage_lines(&usage));
+        }
         Orgs::Create { name, owner, plan, why } => {
             let created = administration::create_organization(app, &operator(&why), &name, &owner, plan).await?;
             output.answer(&created, || vec![format!("Created {} ({})", created.name, created.id)]);
@@ -43,6 +49,19 @@ pub async fn run(app: &App, command: Orgs, output: &Output) -> Result<(), Failur
         }
     }
     Ok(())
+}
+
+fn usage_lines(usage: &OrganizationUsage) -> Vec<String> {
+    let rows = usage.metrics.iter().map(|line| {
+        let limit = if line.limit == UNLIMITED { "unlimited".to_owned() } else { line.limit.to_string() };
+        vec![line.metric.as_str().to_owned(), line.used.to_string(), limit]
+    });
+    let mut lines = table(&["METRIC", "USED", "LIMIT"], rows.collect());
+    let budget = &usage.budget;
+    let limit = budget.limit_usd.map_or_else(|| "no budget".to_owned(), |limit| format!("of {}", dollars(limit)));
+    let (spent, reserved) = (dollars(budget.spent_usd), dollars(budget.reserved_usd));
+    lines.push(format!("{}: {spent} US dollars spent, {reserved} held back, {limit}", budget.month));
+    lines
 }
 
 fn row(organization: &OrganizationRecord) -> Vec<String> {

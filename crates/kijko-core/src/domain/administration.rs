@@ -2,10 +2,12 @@
 
 use serde::Serialize;
 
+use crate::domain::budgets::Budget;
 use crate::domain::ids::{OrganizationId, UserId};
 use crate::domain::organizations::Role;
 use crate::domain::plans::Plan;
 use crate::domain::time::{Timestamp, millis, millis_option};
+use crate::domain::usage::Metric;
 
 /// How an operator names a person.
 #[derive(Clone, Debug)]
@@ -73,6 +75,24 @@ pub struct OrganizationRecord {
     pub members: i64,
     #[serde(serialize_with = "millis")]
     pub created_at: Timestamp,
+}
+
+/// What an organisation has used of its plan and its budget in the present periods.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OrganizationUsage {
+    pub organization: OrganizationRecord,
+    pub metrics: Vec<MetricUsage>,
+    pub budget: Budget,
+}
+
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MetricUsage {
+    pub metric: Metric,
+    pub used: i64,
+    /// -1 for none.
+    pub limit: i64,
 }
 
 /// A person as an operator adds one.

@@ -31,6 +31,8 @@ pub enum AuditEvent {
     SecurityProviderKeyStored,
     SecurityProviderKeyDeleted,
     SystemAdminAction,
+    SystemBudgetChanged,
+    SystemBudgetReached,
 }
 
 impl AuditEvent {
@@ -54,6 +56,8 @@ impl AuditEvent {
             AuditEvent::SecurityProviderKeyStored => "security.provider_key_stored",
             AuditEvent::SecurityProviderKeyDeleted => "security.provider_key_deleted",
             AuditEvent::SystemAdminAction => "system.admin_action",
+            AuditEvent::SystemBudgetChanged => "system.budget_changed",
+            AuditEvent::SystemBudgetReached => "system.budget_reached",
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::ids::{ApiKeyId, ExecutionId, SessionId, UserId};
+use crate::domain::ids::{ApiKeyId, ExecutionId, OrganizationId, SessionId, SkillId, UserId};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case", rename_all_fields = "camelCase")]
@@ -15,6 +15,8 @@ pub enum Event {
     UserChanged { user_id: UserId },
     /// Other keys sign or verify access tokens than before.
     SigningKeysChanged,
+    /// So much of a monthly budget, the organisation's or that of a skill, is spent.
+    BudgetReached { organization_id: OrganizationId, skill_id: Option<SkillId>, month: String, percent: u8 },
     /// Somebody other than its worker ended this run; the worker drops the call.
     ExecutionEnded { execution_id: ExecutionId },
 }

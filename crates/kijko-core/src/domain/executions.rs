@@ -56,6 +56,7 @@ vocabulary!(
         SkillDeleted = "SKILL_DELETED",
         Cancelled = "CANCELLED",
         WorkerLost = "WORKER_LOST",
+        BudgetExceeded = "BUDGET_EXCEEDED",
     }
 );
 

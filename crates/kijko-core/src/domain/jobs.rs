@@ -1,6 +1,8 @@
 //! Work that happens outside a request. Payloads are ids: a job reads the state again and may find nothing to do.
 
+use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::domain::ids::{ExecutionId, MailId, OrganizationId, UserId};
 use crate::domain::test_runs::TestRunId;
@@ -13,6 +15,8 @@ pub enum Job {
     RunExecution { organization_id: OrganizationId, user_id: UserId, execution_id: ExecutionId },
     /// Run a test; the same.
     RunTest { organization_id: OrganizationId, user_id: UserId, test_run_id: TestRunId },
+    /// Tell that a share of a budget was reached. The subject is the organisation, or one of its skills.
+    AnnounceBudget { organization_id: OrganizationId, subject_id: Uuid, month: NaiveDate },
     /// Send a mail that is in the outbox.
     SendMail { mail_id: MailId },
 }

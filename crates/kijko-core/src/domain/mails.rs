@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::budgets::{self, BudgetNotice};
 use crate::domain::invitations::TeamInvitation;
 use crate::domain::oauth::OauthProvider;
 use crate::domain::tickets::TicketKind;
@@ -80,6 +81,23 @@ impl Mail {
             text,
             valid_until: Some(invitation.expires_at),
         }
+    }
+
+    pub fn budget_reached(to: &str, notice: &BudgetNotice, percent: u8) -> Self {
+        let whose = match notice.skill_id {
+            Some(skill) => format!("the skill {skill}"),
+            None => "your organisation".to_owned(),
+        };
+        let month = budgets::name_of(notice.month);
+        let (spent, limit) = (budgets::dollars(notice.spent), budgets::dollars(notice.limit));
+        let text = format!(
+            "Hello,\n\n\
+             {percent} % of the budget of {whose} for {month} are spent: {spent} of {limit} US dollars.\n\n\
+             Runs that could cost more than what is left are refused until the next month begins, or somebody raises the\n\
+             budget.\n\n\
+             Kijko\n"
+        );
+        Self { to: to.to_owned(), subject: format!("{percent} % of a Kijko budget are spent"), text, valid_until: None }
     }
 
     pub fn password_reset(to: &str, link: &str) -> Self {

@@ -5,6 +5,7 @@ pub mod addresses;
 pub mod administration;
 pub mod api_keys;
 pub mod audit;
+pub mod budgets;
 pub mod check;
 pub mod events;
 pub mod executions;

@@ -4,12 +4,14 @@ use std::fmt;
 use std::str::FromStr;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use rust_decimal::Decimal;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::domain::check::Check;
 use crate::domain::executions::{ExecutionStatus, Outcome, check_input};
+use crate::domain::ids::SkillId;
 use crate::domain::money::Usage;
 use crate::domain::skills::{DEFAULT_MODEL, Parameters, Skill};
 use crate::domain::templates::{MAX_PROMPT_BYTES, render};
@@ -139,6 +141,10 @@ pub struct TestQuestion {
 pub struct NewTestRun {
     pub id: TestRunId,
     pub question: TestQuestion,
+    /// The stored skill that is tested.
+    pub skill_id: Option<SkillId>,
+    /// What it may cost at most.
+    pub reserved_usd: Decimal,
     pub created_at: DateTime<Utc>,
 }
 

@@ -1,6 +1,7 @@
 //! Runs of the user in the context, and the few facts about active runs that span organisations.
 
 use async_trait::async_trait;
+use rust_decimal::Decimal;
 
 use crate::domain::executions::{Ending, Execution, ExecutionStatus, ModelCall, NewExecution};
 use crate::domain::ids::{ExecutionId, OrganizationId, SkillId, UserId};
@@ -18,8 +19,11 @@ pub trait ExecutionRepo: Send {
     /// The waiting and running runs of one skill; nobody adds one until this transaction ends.
     async fn active_of(&mut self, skill: SkillId) -> Result<Vec<ExecutionId>>;
 
-    /// Writes the run and enqueues the job that carries it.
-    async fn insert(&mut self, execution: &NewExecution) -> Result<()>;
+    /// Writes the run, with what is held back for it, and enqueues the job that carries it.
+    async fn insert(&mut self, execution: &NewExecution, reserved_usd: Decimal) -> Result<()>;
+
+    /// Sees to it that so much is held back for a waiting run. False when a budget has not so much left.
+    async fn cover(&mut self, id: ExecutionId, worst_case: Decimal) -> Result<bool>;
 
     /// Enqueues the job of a waiting run once more; harmless when it is there.
     async fn enqueue(&mut self, id: ExecutionId) -> Result<()>;

@@ -13,6 +13,7 @@ pub mod accounts;
 pub mod administration;
 pub mod api_keys;
 pub mod audit;
+pub mod budgets;
 pub mod clock;
 pub mod events;
 pub mod executions;
@@ -63,6 +64,7 @@ pub trait Store: Send + Sync {
 pub trait TenantTx: Send {
     fn api_keys(&mut self) -> &mut dyn api_keys::ApiKeyRepo;
     fn audit(&mut self) -> &mut dyn audit::OwnAuditRepo;
+    fn budgets(&mut self) -> &mut dyn budgets::BudgetRepo;
     fn executions(&mut self) -> &mut dyn executions::ExecutionRepo;
     fn history(&mut self) -> &mut dyn history::HistoryRepo;
     fn idempotency(&mut self) -> &mut dyn idempotency::IdempotencyRepo;
@@ -89,8 +91,10 @@ pub trait SystemTx: Send {
     fn accounts(&mut self) -> &mut dyn accounts::AccountRepo;
     fn all_organizations(&mut self) -> &mut dyn administration::AllOrganizationsRepo;
     fn all_users(&mut self) -> &mut dyn administration::AllUsersRepo;
+    fn all_usage(&mut self) -> &mut dyn budgets::AllUsageRepo;
     fn api_keys(&mut self) -> &mut dyn api_keys::AllApiKeysRepo;
     fn audit(&mut self) -> &mut dyn audit::AuditRepo;
+    fn budget_notices(&mut self) -> &mut dyn budgets::BudgetNoticeRepo;
     fn executions(&mut self) -> &mut dyn executions::ActiveExecutionRepo;
     fn login_attempts(&mut self) -> &mut dyn login_attempts::LoginAttemptRepo;
     fn old_replies(&mut self) -> &mut dyn idempotency::OldRepliesRepo;
@@ -130,6 +134,7 @@ pub enum SystemTask {
     RotateSigningKeys,
     SweepExecutions,
     SweepTests,
+    AnnounceBudget,
     ManageApiKeys,
     Administer,
     RecordKeyUse,

@@ -12,7 +12,8 @@ use crate::app::App;
 use crate::config::AuthMode;
 use crate::domain::accounts::{NewAccount, User};
 use crate::domain::administration::{
-    MembershipRecord, NewPerson, OrganizationRecord, UserDetails, UserRecord, UserRef, WayIn,
+    MembershipRecord, MetricUsage, NewPerson, OrganizationRecord, OrganizationUsage, UserDetails, UserRecord, UserRef,
+    WayIn,
 };
 use crate::domain::audit::{AuditEntry, AuditEvent};
 use crate::domain::check::Check;
@@ -22,6 +23,7 @@ use crate::domain::organizations::Organization;
 use crate::domain::page::{Listed, Page};
 use crate::domain::plans::Plan;
 use crate::domain::time::Timestamp;
+use crate::domain::usage::{Metric, month};
 use crate::error::{Code, Error, Result};
 use crate::ports::{SystemTask, SystemTx};
 
@@ -142,6 +144,22 @@ pub async fn list_members(app: &App, operator: &Operator, id: OrganizationId) ->
     note(app, &mut *tx, operator, &[id], "orgs.members", json!({})).await?;
     tx.commit().await?;
     Ok(members)
+}
+
+/// What an organisation has used of its plan, and spent, in the present periods. Refuses with `NOT_FOUND`.
+pub async fn show_usage(app: &App, operator: &Operator, id: OrganizationId) -> Result<OrganizationUsage> {
+    let now = app.clock.now();
+    let mut tx = app.store.system(SystemTask::Administer).await?;
+    let organization = find_organization(&mut *tx, id).await?;
+    let mut metrics = Vec::new();
+    for metric in Metric::ALL.iter().copied() {
+        let used = tx.all_usage().used(id, metric, metric.period(now).0).await?;
+        metrics.push(MetricUsage { metric, used, limit: metric.limit(organization.plan) });
+    }
+    let budget = tx.all_usage().budget(id, month(now.date_naive()).0).await?;
+    note(app, &mut *tx, operator, &[id], "orgs.usage", json!({})).await?;
+    tx.commit().await?;
+    Ok(OrganizationUsage { organization, metrics, budget })
 }
 
 /// Adds an organisation with this person as its owner. Refuses with `NOT_FOUND`, `VALIDATION_ERROR`.

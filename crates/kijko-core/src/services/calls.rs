@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use rust_decimal::{Decimal, RoundingStrategy};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -21,6 +22,8 @@ use crate::services::pieces::Shown;
 const RETRIES: u32 = 3;
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60);
 const DEFAULT_MAX_TOKENS: u32 = 4096;
+/// What providers add to mark where a message begins and ends, generously.
+const TOKENS_AROUND_A_PROMPT: u64 = 64;
 
 /// What a model is asked, whichever it is.
 #[derive(Clone, Debug)]
@@ -66,12 +69,38 @@ pub(crate) fn lost() -> Failure {
     )
 }
 
+impl Question {
+    /// What asking may cost at most, in US dollars, as far as that can be known before: the prompt of every attempt that
+    /// may be made, and one answer as long as it may become, of the dearest model. A token is at least one byte.
+    ///
+    /// Attempts that are repeated have shown no text, so their answers are left out; should a provider charge for one
+    /// all the same, the run costs more than this, and is charged what it cost.
+    pub(crate) fn worst_case(&self, targets: &[Target]) -> Decimal {
+        let system = self.system.as_deref().unwrap_or_default();
+        let prompt_tokens = (self.prompt.len() + system.len()) as u64 + TOKENS_AROUND_A_PROMPT;
+        let attempts = u64::from(RETRIES) + 1;
+        let mut prompts = Decimal::ZERO;
+        let mut answer = Decimal::ZERO;
+        // What the organisation's own key pays for is no cost of ours.
+        for Target { route, .. } in targets.iter().filter(|target| target.key_source != KeySource::Own) {
+            let completion_tokens = u64::from(request(self, route).max_tokens);
+            prompts += route.rates.dollars(Usage { prompt_tokens: prompt_tokens * attempts, completion_tokens: 0 });
+            answer = answer.max(route.rates.dollars(Usage { prompt_tokens: 0, completion_tokens }));
+        }
+        (prompts + answer).round_dp_with_strategy(8, RoundingStrategy::AwayFromZero)
+    }
+}
+
 impl<'a> Call<'a> {
     /// `run` is what the answer is called for, as clients know it.
     pub(crate) fn new(app: &'a App, run: String, question: Question, targets: Vec<Target>) -> Self {
         let spent = vec![None; targets.len()];
         let shown = Shown::new(app, run);
         Self { app, question, targets, asked: 0, attempts: 0, spent, current: None, shown }
+    }
+
+    pub(crate) fn worst_case(&self) -> Decimal {
+        self.question.worst_case(&self.targets)
     }
 
     /// Asks until the answer is whole, a failure is final, the time is up, or the work is abandoned.

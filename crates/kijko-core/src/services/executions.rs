@@ -1,5 +1,6 @@
 //! Executions: ask for a run, look at runs, cancel one. `runs` does the running.
 
+use rust_decimal::Decimal;
 use serde_json::json;
 
 use crate::app::App;
@@ -19,11 +20,12 @@ use crate::ports::TenantTx;
 use crate::ports::executions::Transition;
 use crate::services::idempotency::Once;
 use crate::services::models::{self, Wish};
-use crate::services::{admission, usage};
+use crate::services::{admission, runs, usage};
 
 /// Writes a pending run and the job that carries it, together. The model is never called here.
 /// Refuses, in this order, with `VALIDATION_ERROR`, `SKILL_NOT_FOUND`, `SKILL_INACTIVE`, `INVALID_INPUT`,
-/// `MODEL_NOT_SUPPORTED`, `PROVIDER_NOT_CONFIGURED`, `TOO_MANY_ACTIVE_EXECUTIONS`, `QUOTA_EXCEEDED`; with an idempotency
+/// `MODEL_NOT_SUPPORTED`, `PROVIDER_NOT_CONFIGURED`, `TOO_MANY_ACTIVE_EXECUTIONS`, `QUOTA_EXCEEDED`,
+/// `BUDGET_EXCEEDED`; with an idempotency
 /// key that was used for another request, with `IDEMPOTENCY_CONFLICT`.
 pub async fn execute(
     app: &App,
@@ -55,15 +57,17 @@ pub async fn execute(
 
 /// What every run that somebody asks for must pass, whatever asked; then it waits for a worker.
 /// Refuses, in this order, with `INVALID_INPUT`, `MODEL_NOT_SUPPORTED`, `PROVIDER_NOT_CONFIGURED`,
-/// `TOO_MANY_ACTIVE_EXECUTIONS`, `QUOTA_EXCEEDED`.
+/// `TOO_MANY_ACTIVE_EXECUTIONS`, `QUOTA_EXCEEDED`, `BUDGET_EXCEEDED`.
 async fn admit(app: &App, tx: &mut dyn TenantTx, skill: &Skill, execution: &NewExecution) -> Result<Quota> {
     // Habits and reflexes bring what they have, which is often nothing.
     if matches!(execution.execution_type, ExecutionType::Manual | ExecutionType::Api) {
         checked_input(skill.input_schema.as_deref().unwrap_or_default(), &execution.input)?;
     }
-    models::targets(app, tx, Wish::from(skill)).await?;
-    let quota = admission::admit(app, tx).await?;
-    tx.executions().insert(execution).await?;
+    let targets = models::targets(app, tx, Wish::from(skill)).await?;
+    // A prompt that is too long costs nothing: its run will fail before anybody is asked.
+    let worst_case = runs::question(skill, &execution.input).map_or(Decimal::ZERO, |asked| asked.worst_case(&targets));
+    let quota = admission::admit(app, tx, Some(skill.id), worst_case, execution.executed_at).await?;
+    tx.executions().insert(execution, worst_case).await?;
     Ok(quota)
 }
 

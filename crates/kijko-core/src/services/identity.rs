@@ -168,7 +168,7 @@ impl Identities {
             Event::SessionRevoked { session_id } => self.end(Credential::Session(*session_id)),
             Event::ApiKeyRevoked { api_key_id } => self.end(Credential::ApiKey(*api_key_id)),
             Event::UserChanged { user_id } => self.forget(*user_id),
-            Event::ExecutionEnded { .. } | Event::SigningKeysChanged => {}
+            Event::BudgetReached { .. } | Event::ExecutionEnded { .. } | Event::SigningKeysChanged => {}
         }
     }
 

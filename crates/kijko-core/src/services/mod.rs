@@ -5,6 +5,7 @@ pub mod administration;
 pub(crate) mod admission;
 pub mod api_keys;
 pub(crate) mod audit;
+pub mod budgets;
 pub(crate) mod calls;
 pub mod executions;
 pub mod health;

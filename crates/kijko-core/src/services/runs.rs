@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use serde_json::{Map, Value};
 use tokio::sync::broadcast;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -53,7 +54,14 @@ async fn claim<'a>(app: &'a App, ctx: &TenantContext, id: ExecutionId) -> Result
     };
     let now = app.clock.now();
     let skill_version = skill.as_ref().map(|skill| skill.version);
-    let (call, transition) = match prepare(app, &mut *tx, skill, &execution).await? {
+    let prepared = match prepare(app, &mut *tx, skill, &execution).await? {
+        // The skill may have become dearer since the run was admitted.
+        Ok(call) if !tx.executions().cover(id, call.worst_case()).await? => {
+            Err(Failure::new(FailureCode::BudgetExceeded, "The budget of this month has not enough left for the run"))
+        }
+        prepared => prepared,
+    };
+    let (call, transition) = match prepared {
         Ok(call) => (Some(call), Transition::Claim { skill_version, lease_expires_at: lease(app, now) }),
         Err(failure) => {
             let ending = Ending { outcome: Outcome::Failed(failure), call: None };
@@ -82,14 +90,18 @@ async fn prepare<'a>(
         Ok(targets) => targets,
         Err(error) => return models::failure(error).map(Err),
     };
+    let question = question(&skill, &execution.input);
+    Ok(question.map(|question| Call::new(app, execution.id.to_string(), question, targets)))
+}
+
+/// What the model is asked for this input.
+pub(super) fn question(skill: &Skill, input: &Map<String, Value>) -> Result<Question, Failure> {
     let schema = skill.input_schema.as_deref().unwrap_or_default();
-    let Some(prompt) = templates::render(&skill.prompt_template, schema, &execution.input) else {
+    let prompt = templates::render(&skill.prompt_template, schema, input).ok_or_else(|| {
         let most = templates::MAX_PROMPT_BYTES >> 20;
-        let text = format!("The prompt would be longer than {most} MiB");
-        return Ok(Err(Failure::new(FailureCode::BadRequest, text)));
-    };
-    let question = Question { system: None, prompt, parameters: skill.parameters };
-    Ok(Ok(Call::new(app, execution.id.to_string(), question, targets)))
+        Failure::new(FailureCode::BadRequest, format!("The prompt would be longer than {most} MiB"))
+    })?;
+    Ok(Question { system: None, prompt, parameters: skill.parameters.clone() })
 }
 
 pub(super) fn lease(app: &App, now: Timestamp) -> Timestamp {

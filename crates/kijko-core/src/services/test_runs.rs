@@ -10,7 +10,7 @@ use crate::domain::idempotency::IdempotencyKey;
 use crate::domain::ids::SkillId;
 use crate::domain::test_runs::{DraftTest, NewTestRun, TestQuestion, TestRequest, TestRun, TestRunId};
 use crate::domain::time::Timestamp;
-use crate::domain::usage::{Metered, Metric, Quota};
+use crate::domain::usage::{Metered, Metric};
 use crate::error::{Code, Error, Result};
 use crate::ports::executions::Transition;
 use crate::ports::test_runs::ActiveTestRun;
@@ -23,7 +23,7 @@ use crate::services::{admission, identity, usage};
 
 /// Tests a stored skill, active or not, as it is now.
 /// Refuses, in this order, with `SKILL_NOT_FOUND`, `VALIDATION_ERROR`, `MODEL_NOT_SUPPORTED`, `PROVIDER_NOT_CONFIGURED`,
-/// `TOO_MANY_ACTIVE_EXECUTIONS`, `QUOTA_EXCEEDED`.
+/// `TOO_MANY_ACTIVE_EXECUTIONS`, `QUOTA_EXCEEDED`, `BUDGET_EXCEEDED`.
 pub async fn test_skill(
     app: &App,
     ctx: &TenantContext,
@@ -39,7 +39,7 @@ pub async fn test_skill(
         return Ok(Metered { reply, quota });
     }
     let skill = tx.skills().find(skill_id).await?.ok_or(Error::not_found(Code::SkillNotFound))?;
-    let metered = begin(app, &mut *tx, request.question(&skill)?).await?;
+    let metered = begin(app, &mut *tx, Some(skill_id), request.question(&skill)?).await?;
     once.keep(app, &mut *tx, &metered.reply).await?;
     tx.commit().await?;
     Ok(metered)
@@ -60,19 +60,30 @@ pub async fn test_draft(
         let quota = usage::standing(app, &mut *tx, Metric::ApiCalls).await?;
         return Ok(Metered { reply, quota });
     }
-    let metered = begin(app, &mut *tx, question).await?;
+    let metered = begin(app, &mut *tx, None, question).await?;
     once.keep(app, &mut *tx, &metered.reply).await?;
     tx.commit().await?;
     Ok(metered)
 }
 
 /// Writes a waiting test and the job that carries it, together.
-async fn begin(app: &App, tx: &mut dyn TenantTx, question: TestQuestion) -> Result<Metered<TestRun>> {
-    models::targets(app, tx, Wish::from(&question)).await?;
-    let quota: Quota = admission::admit(app, tx).await?;
-    let id = TestRunId(app.random.uuid());
-    tx.test_runs().insert(&NewTestRun { id, question, created_at: app.clock.now() }).await?;
+async fn begin(
+    app: &App,
+    tx: &mut dyn TenantTx,
+    skill_id: Option<SkillId>,
+    question: TestQuestion,
+) -> Result<Metered<TestRun>> {
+    let targets = models::targets(app, tx, Wish::from(&question)).await?;
+    let reserved_usd = asked(question.clone()).worst_case(&targets);
+    let (id, now) = (TestRunId(app.random.uuid()), app.clock.now());
+    let quota = admission::admit(app, tx, skill_id, reserved_usd, now).await?;
+    tx.test_runs().insert(&NewTestRun { id, question, skill_id, reserved_usd, created_at: now }).await?;
     Ok(Metered { reply: TestRun::pending(id), quota })
+}
+
+fn asked(question: TestQuestion) -> Question {
+    let TestQuestion { system, prompt, parameters, .. } = question;
+    Question { system, prompt, parameters }
 }
 
 /// One's own test, for an hour after its end. Refuses with `EXECUTION_NOT_FOUND`.
@@ -102,8 +113,7 @@ async fn claim<'a>(app: &'a App, ctx: &TenantContext, id: TestRunId) -> Result<O
     let now = app.clock.now();
     let (call, transition) = match models::targets(app, &mut *tx, Wish::from(&question)).await {
         Ok(targets) => {
-            let TestQuestion { system, prompt, parameters, .. } = question;
-            let call = Call::new(app, id.to_string(), Question { system, prompt, parameters }, targets);
+            let call = Call::new(app, id.to_string(), asked(question), targets);
             (Some(call), Transition::Claim { skill_version: None, lease_expires_at: lease(app, now) })
         }
         Err(refusal) => {

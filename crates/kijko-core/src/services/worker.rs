@@ -12,7 +12,8 @@ use crate::domain::jobs::Job;
 use crate::error::Result;
 use crate::ports::jobs::JobHandler;
 use crate::services::{
-    history, idempotency, identity, login_attempts, mails, realm_sessions, runs, statistics, test_runs, tickets, usage,
+    budgets, history, idempotency, identity, login_attempts, mails, realm_sessions, runs, statistics, test_runs,
+    tickets, usage,
 };
 
 /// Between two looks for runs that were lost.
@@ -112,6 +113,9 @@ impl JobHandler for Worker {
             Job::RunTest { organization_id, user_id, test_run_id } => {
                 let ctx = identity::for_job(organization_id, user_id);
                 test_runs::run(&self.app, &ctx, test_run_id, &self.abandon).await
+            }
+            Job::AnnounceBudget { organization_id, subject_id, month } => {
+                budgets::announce(&self.app, organization_id, subject_id, month).await
             }
             Job::SendMail { mail_id } => mails::send(&self.app, mail_id).await,
         }

@@ -2,6 +2,7 @@
 //! which hold the state machine.
 
 use async_trait::async_trait;
+use rust_decimal::Decimal;
 use sqlx::FromRow;
 use sqlx::types::{Json, Uuid};
 
@@ -87,7 +88,7 @@ struct CallColumns<'a> {
     prompt_tokens: Option<i64>,
     completion_tokens: Option<i64>,
     cost_cents: Option<i64>,
-    cost_usd: Option<rust_decimal::Decimal>,
+    cost_usd: Option<Decimal>,
     provider: Option<&'a str>,
     model: Option<&'a str>,
     requested_model: Option<&'a str>,
@@ -210,14 +211,16 @@ impl ExecutionRepo for PgTenantTx {
         Ok(ids.into_iter().map(ExecutionId).collect())
     }
 
-    async fn insert(&mut self, execution: &NewExecution) -> Result<()> {
+    async fn insert(&mut self, execution: &NewExecution, reserved_usd: Decimal) -> Result<()> {
         sqlx::query!(
-            "INSERT INTO skill_executions (id, skill_id, execution_type, input, executed_at, reference_id, retry_of)
-             VALUES ($1, $2, $3, $4, $5, $6, $7)",
+            "INSERT INTO skill_executions
+                 (id, skill_id, execution_type, input, reserved_usd, executed_at, reference_id, retry_of)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
             execution.id.0,
             execution.skill_id.0,
             execution.execution_type.as_str(),
             Json(&execution.input) as _,
+            reserved_usd,
             execution.executed_at,
             execution.reference_id,
             execution.retry_of.map(|id| id.0),
@@ -226,6 +229,13 @@ impl ExecutionRepo for PgTenantTx {
         .await
         .map_err(translate)?;
         self.enqueue(execution.id).await
+    }
+
+    async fn cover(&mut self, id: ExecutionId, worst_case: Decimal) -> Result<bool> {
+        sqlx::query_scalar!(r#"SELECT app.cover_execution($1, $2) AS "done!""#, id.0, worst_case)
+            .fetch_one(self.conn())
+            .await
+            .map_err(translate)
     }
 
     async fn enqueue(&mut self, id: ExecutionId) -> Result<()> {

@@ -14,6 +14,7 @@ mod accounts;
 mod administration;
 mod api_keys;
 mod audit;
+mod budgets;
 pub(crate) mod connect;
 pub(crate) mod embedded;
 pub(crate) mod errors;

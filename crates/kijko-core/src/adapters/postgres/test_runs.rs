@@ -1,16 +1,24 @@
 //! Tests of skills.
 
 use async_trait::async_trait;
+use rust_decimal::Decimal;
 use sqlx::types::{Json, Uuid};
 
 use super::errors::translate;
 use super::tx::{PgSystemTx, PgTenantTx};
-use crate::domain::executions::{Ending, ExecutionStatus};
+use crate::domain::executions::{Ending, ExecutionStatus, ModelCall};
+use crate::domain::models::KeySource;
 use crate::domain::test_runs::{KEPT, NewTestRun, TestQuestion, TestResult, TestRun, TestRunId};
 use crate::domain::time::Timestamp;
+use crate::domain::usage::month;
 use crate::error::{Error, Result};
 use crate::ports::executions::Transition;
 use crate::ports::test_runs::{ActiveTestRun, ActiveTestRunRepo, TestRunRepo};
+
+/// What the organisation's own key paid for is no cost of ours.
+fn cost(call: Option<&ModelCall>) -> Option<Decimal> {
+    call.filter(|call| call.key_source != KeySource::Own).and_then(|call| call.usage).map(|(_, cost)| cost.usd)
+}
 
 impl PgTenantTx {
     async fn end_test(
@@ -24,7 +32,7 @@ impl PgTenantTx {
         let from: Vec<String> = from.iter().map(|status| status.as_str().to_owned()).collect();
         // Locked before it is looked at, so that nobody ends it in between.
         let row = sqlx::query!(
-            "SELECT started_at FROM skill_transient_runs
+            "SELECT started_at, created_at, skill_id, reserved_usd FROM skill_transient_runs
               WHERE id = $1 AND status = ANY ($2) AND ($3::timestamptz IS NULL OR lease_expires_at < $3) FOR UPDATE",
             id.0,
             &from,
@@ -38,16 +46,57 @@ impl PgTenantTx {
         let result = TestResult::new(&ending.outcome, usage, row.started_at.map(|started| now - started));
         sqlx::query!(
             "UPDATE skill_transient_runs
-                SET status = $2, result = $3, payload = NULL, lease_expires_at = NULL, expires_at = $4 WHERE id = $1",
+                SET status = $2, result = $3, payload = NULL, lease_expires_at = NULL, expires_at = $4,
+                    reserved_usd = NULL, cost_usd = $5
+              WHERE id = $1",
             id.0,
             ending.outcome.status().as_str(),
             Json(&result) as _,
             now + KEPT,
+            cost(ending.call.as_ref()),
         )
         .execute(self.conn())
         .await
         .map_err(translate)?;
+        let reserved = row.reserved_usd.unwrap_or_default();
+        self.settle_test(row.skill_id, row.created_at, reserved, cost(ending.call.as_ref())).await?;
         Ok(true)
+    }
+
+    /// What the call of a test had cost that was taken for lost while it still went on.
+    async fn record_cost_of_test(&mut self, id: TestRunId, call: &ModelCall) -> Result<bool> {
+        let row = sqlx::query!(
+            "UPDATE skill_transient_runs SET cost_usd = $2 WHERE id = $1 AND status = 'failed' AND cost_usd IS NULL
+             RETURNING skill_id, created_at",
+            id.0,
+            cost(Some(call)),
+        )
+        .fetch_optional(self.conn())
+        .await
+        .map_err(translate)?;
+        let Some(row) = row else { return Ok(false) };
+        self.settle_test(row.skill_id, row.created_at, Decimal::ZERO, cost(Some(call))).await?;
+        Ok(true)
+    }
+
+    async fn settle_test(
+        &mut self,
+        skill: Option<Uuid>,
+        created_at: Timestamp,
+        reserved: Decimal,
+        cost: Option<Decimal>,
+    ) -> Result<()> {
+        sqlx::query!(
+            "SELECT app.settle_cost($1, $2, $3, $4)",
+            skill,
+            month(created_at.date_naive()).0,
+            reserved,
+            cost.unwrap_or_default(),
+        )
+        .execute(self.conn())
+        .await
+        .map_err(translate)?;
+        Ok(())
     }
 }
 
@@ -85,9 +134,12 @@ impl TestRunRepo for PgTenantTx {
 
     async fn insert(&mut self, test: &NewTestRun) -> Result<()> {
         sqlx::query!(
-            "INSERT INTO skill_transient_runs (id, payload, created_at, expires_at) VALUES ($1, $2, $3, $4)",
+            "INSERT INTO skill_transient_runs (id, payload, skill_id, reserved_usd, created_at, expires_at)
+             VALUES ($1, $2, $3, $4, $5, $6)",
             test.id.0,
             Json(&test.question) as _,
+            test.skill_id.map(|skill| skill.0),
+            test.reserved_usd,
             test.created_at,
             test.created_at + KEPT,
         )
@@ -128,8 +180,7 @@ impl TestRunRepo for PgTenantTx {
             Transition::EndLapsed { ending } => {
                 return self.end_test(id, &[ExecutionStatus::Running], Some(now), ending, now).await;
             }
-            // What a lost test had cost is in no statistics.
-            Transition::RecordUsage { .. } => return Ok(false),
+            Transition::RecordUsage { call } => return self.record_cost_of_test(id, call).await,
         };
         Ok(done.map_err(translate)?.rows_affected() == 1)
     }

@@ -20,6 +20,7 @@ use crate::ports::accounts::AccountRepo;
 use crate::ports::administration::{AllOrganizationsRepo, AllUsersRepo};
 use crate::ports::api_keys::{AllApiKeysRepo, ApiKeyRepo};
 use crate::ports::audit::{AuditRepo, OwnAuditRepo};
+use crate::ports::budgets::{AllUsageRepo, BudgetNoticeRepo, BudgetRepo};
 use crate::ports::executions::{ActiveExecutionRepo, ExecutionRepo};
 use crate::ports::history::HistoryRepo;
 use crate::ports::idempotency::{IdempotencyRepo, OldRepliesRepo};
@@ -123,6 +124,10 @@ impl TenantTx for PgTenantTx {
         self
     }
 
+    fn budgets(&mut self) -> &mut dyn BudgetRepo {
+        self
+    }
+
     fn executions(&mut self) -> &mut dyn ExecutionRepo {
         self
     }
@@ -198,11 +203,19 @@ impl SystemTx for PgSystemTx {
         self
     }
 
+    fn all_usage(&mut self) -> &mut dyn AllUsageRepo {
+        self
+    }
+
     fn api_keys(&mut self) -> &mut dyn AllApiKeysRepo {
         self
     }
 
     fn audit(&mut self) -> &mut dyn AuditRepo {
+        self
+    }
+
+    fn budget_notices(&mut self) -> &mut dyn BudgetNoticeRepo {
         self
     }
 
