@@ -14,6 +14,8 @@ struct Belongings {
 
 async fn belongings(app: &Installation, person: &Person) -> Belongings {
     let skill = person.create_skill("Secret plans").await;
+    person.put(&format!("/api/v1/skills/{skill}"), json!({ "model": "claude-3-opus-20240229" })).await.ok(200);
+    person.put(&format!("/api/v1/skills/{skill}/star"), json!({})).await.ok(200);
     let mut executions = vec![person.execute(&skill, json!({ "text": "TOP-SECRET" })).await];
     app.run_jobs().await;
     executions.push(person.execute(&skill, json!({ "text": "TOP-SECRET" })).await);
@@ -24,6 +26,7 @@ async fn belongings(app: &Installation, person: &Person) -> Belongings {
 async fn everything(app: &Installation) -> Vec<String> {
     let sql = "SELECT 'skills ' || s::text FROM skills s UNION ALL
                SELECT 'versions ' || v::text FROM skill_versions v UNION ALL
+               SELECT 'stars ' || t::text FROM skill_stars t UNION ALL
                SELECT 'executions ' || e::text FROM skill_executions e UNION ALL
                SELECT 'members ' || m::text FROM organization_members m UNION ALL
                SELECT 'organizations ' || o::text FROM organizations o UNION ALL
@@ -76,6 +79,12 @@ async fn no_request_of_another_shows_or_changes_anything() {
         }
         let skills = other.get("/api/v1/skills?pageSize=100&search=secret").await.ok(200);
         assert_eq!((&skills["total"], &skills["skills"]), (&json!(0), &json!([])));
+        for (method, path) in [("POST", "/activate"), ("POST", "/deactivate"), ("DELETE", "")] {
+            let path = format!("/api/v1/skills/bulk{path}");
+            let selection = json!({ "skillIds": [mine.skill] });
+            let reply = other.call(method.parse().unwrap(), &path, Some(selection)).await;
+            assert_eq!(reply.ok(200)["count"], 0, "{path} found what is not theirs");
+        }
         let executions = other.get(&format!("/api/v1/executions?skillId={}", mine.skill)).await.ok(200);
         assert_eq!(executions["total"], 0);
     }

@@ -40,6 +40,8 @@ mod runs;
 mod schema;
 mod signing_keys;
 mod skill_edits;
+mod skill_exchange;
+mod skill_library;
 mod skill_versions;
 mod skills;
 mod social;

@@ -161,6 +161,11 @@ fn good(app: &Installation, cast: &Cast, operation: &str) -> Option<(Person, Str
         }
         "POST /api/v1/security/api-keys" => (ada(), path(""), new_key),
         "POST /api/v1/skills" => (ada(), path(""), skill("Another")),
+        "POST /api/v1/skills/{id}/duplicate" => (ada(), path(&cast.skill), json!({ "newName": "A copy" })),
+        "POST /api/v1/skills/import" => (ada(), path(""), json!({ "version": "1.0", "skill": skill("Imported") })),
+        "POST /api/v1/skills/bulk/activate" | "POST /api/v1/skills/bulk/deactivate" => {
+            (ada(), path(""), json!({ "skillIds": ["22222222-2222-4222-8222-222222222222"] }))
+        }
         "PUT /api/v1/skills/{id}" | "PATCH /api/v1/skills/{id}" => {
             (ada(), path(&cast.skill), json!({ "description": "changed" }))
         }

@@ -93,6 +93,8 @@ codes! {
     UnsupportedProvider "UNSUPPORTED_PROVIDER" "Nobody can sign in this way",
     UpstreamTimeout "UPSTREAM_TIMEOUT" "The request took too long",
     VersionNotFound "VERSION_NOT_FOUND" "The skill has no such version",
+    TemplateNotFound "TEMPLATE_NOT_FOUND" "No such template",
+    UnsupportedVersion "UNSUPPORTED_VERSION" "This version of the file format is not understood",
     ValidationError "VALIDATION_ERROR" "The request is not valid",
 }
 
@@ -199,6 +201,16 @@ impl Error {
     pub fn invalid(field: impl Into<String>, code: &'static str, message: impl Into<String>) -> Self {
         let violation = Violation { field: field.into(), message: message.into(), code };
         Error::Invalid { code: Code::ValidationError, violations: vec![violation] }
+    }
+
+    /// The same about what was sent inside of this member.
+    pub fn inside(mut self, member: &str) -> Self {
+        if let Error::Invalid { violations, .. } = &mut self {
+            for violation in violations {
+                violation.field = format!("{member}.{}", violation.field);
+            }
+        }
+        self
     }
 
     pub fn unauthenticated(reason: AuthReason) -> Self {

@@ -11,7 +11,7 @@ use utoipa_axum::routes;
 use crate::problem::Problem;
 use crate::routes::{
     api_keys, auth, budgets, docs, executions, health, history, invitations, links, models, oauth, organizations,
-    provider_keys, skill_versions, skills, statistics, team, test_runs, well_known,
+    provider_keys, skill_library, skill_templates, skill_versions, skills, statistics, team, test_runs, well_known,
 };
 use crate::{middleware, openapi};
 
@@ -96,6 +96,18 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(test_runs::draft))                                 // POST /api/v1/skills/test
         .routes(routes!(test_runs::get))                                   // GET /api/v1/skills/test/{id}
         .routes(routes!(test_runs::skill))                                 // POST /api/v1/skills/{id}/test
+        .routes(routes!(skill_library::delete))                            // DELETE /api/v1/skills/bulk
+        .routes(routes!(skill_library::activate))                          // POST /api/v1/skills/bulk/activate
+        .routes(routes!(skill_library::deactivate))                        // POST /api/v1/skills/bulk/deactivate
+        .routes(routes!(skill_library::starred))                           // GET /api/v1/skills/starred
+        .routes(routes!(skill_library::import))                            // POST /api/v1/skills/import
+        .routes(routes!(skill_templates::list))                            // GET /api/v1/skills/templates
+        .routes(routes!(skill_templates::get))                             // GET /api/v1/skills/templates/{id}
+        .routes(routes!(skill_library::full))                              // GET /api/v1/skills/{id}/full
+        .routes(routes!(skill_library::executions))                        // GET /api/v1/skills/{id}/executions
+        .routes(routes!(skill_library::duplicate))                         // POST /api/v1/skills/{id}/duplicate
+        .routes(routes!(skill_library::export))                            // GET /api/v1/skills/{id}/export
+        .routes(routes!(skill_library::star, skill_library::unstar))       // PUT DELETE /api/v1/skills/{id}/star
         .routes(routes!(skill_versions::list))                             // GET /api/v1/skills/{id}/versions
         .routes(routes!(skill_versions::get))                              // GET /api/v1/skills/{id}/versions/{number}
         .routes(routes!(skill_versions::diff))                             // GET /api/v1/skills/{id}/versions/{number}/diff/{other}

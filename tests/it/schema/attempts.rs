@@ -75,6 +75,8 @@ pub const CALLS: &[(&str, &str, &str)] = &[
         "UPDATE skills SET model = 'changed' WHERE id = (SELECT skill_id FROM skill_executions WHERE id = {id})
              RETURNING true",
     ),
+    ("app.star_skill, on", "", "coalesce(app.star_skill({skill}, true, now()) = 1, false)"),
+    ("app.star_skill, off", "first", "coalesce(app.star_skill({skill}, false, now()) = 0, false)"),
     // The id is that of a new mail, which nobody owns.
     ("app.enqueue_mail", "pending", "app.enqueue_mail({id}, '', now())"),
     ("app.enqueue_mail_job", "pending", "app.enqueue_mail_job({id})"),
@@ -105,6 +107,7 @@ const CALLED_ON: &[&str] = &[
     "execution_statistics",
     "skills",
     "skill_versions",
+    "skill_stars",
     "mail_outbox",
     "organization_members",
     "user_sessions",
@@ -289,7 +292,14 @@ impl Attempts {
         for owner in &OWNERS {
             let id = format!("md5('skill_executions {} {state}')::uuid", owner.name);
             let test = format!("md5('skill_transient_runs {} {state}')::uuid", owner.name);
-            let call = call.replace("{id}", &id).replace("{test}", &test).replace("{user}", owner.user);
+            // One with a star, and one without.
+            let skill =
+                format!("md5('skills {} {}')::uuid", owner.name, if state.is_empty() { "second" } else { "first" });
+            let call = call
+                .replace("{skill}", &skill)
+                .replace("{id}", &id)
+                .replace("{test}", &test)
+                .replace("{user}", owner.user);
             let statement = if call.starts_with("UPDATE") { call } else { format!("SELECT {call}") };
             let outcome = match self.run(actor, &statement, &looked_at).await {
                 Err(refusal) => refusal,

@@ -292,6 +292,14 @@ pub const TABLES: &[Table] = &[
         change: "description = 'changed'",
     },
     Table {
+        name: "skill_stars",
+        key: "skill_id",
+        whose: Whose::Columns,
+        rows: &["first"],
+        row: &[ORGANIZATION, USER, ("skill_id", "md5(replace('skills {owner} {row}', 'new', 'second'))::uuid"), MADE],
+        change: "created_at = 'epoch'",
+    },
+    Table {
         name: "skill_versions",
         key: "(skill_id, number)",
         whose: Whose::Columns,
@@ -567,6 +575,7 @@ pub async fn seed(superuser: &mut PgConnection) {
             id("cancelled"),
             owner.name
         ));
+        sql.push(format!("UPDATE skills SET star_count = 1 WHERE id = md5('skills {} first')::uuid", owner.name));
         sql.push(context(owner) + &format!("SELECT app.enqueue_execution({})", id("pending")));
     }
     sql.push(

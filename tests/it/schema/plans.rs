@@ -51,6 +51,8 @@ async fn crowd(conn: &mut PgConnection) {
                    'manual', '{}', CASE WHEN e < 3 THEN 'pending' WHEN e % 9 = 0 THEN 'failed' ELSE 'completed' END,
                    now() - e * interval '10 minutes', CASE WHEN e < 3 THEN NULL ELSE now() END, e * 10
               FROM generate_series(1, 2) o, generate_series(1, 20) u, generate_series(1, 1500) e;
+        INSERT INTO skill_stars (organization_id, user_id, skill_id, created_at)
+            SELECT organization_id, user_id, id, created_at FROM skills WHERE execution_count < 10;
         INSERT INTO skill_versions (organization_id, skill_id, number, user_id, prompt_template, model, parameters,
                                     created_at)
             SELECT organization_id, id, n, user_id, prompt_template, model, parameters, created_at
@@ -59,6 +61,7 @@ async fn crowd(conn: &mut PgConnection) {
     texts(conn, sql).await;
     texts(conn, "VACUUM (ANALYZE) skills").await;
     texts(conn, "VACUUM (ANALYZE) skill_versions").await;
+    texts(conn, "VACUUM (ANALYZE) skill_stars").await;
     texts(conn, "VACUUM (ANALYZE) skill_executions").await;
     texts(conn, "VACUUM (ANALYZE) execution_statistics").await;
 }
@@ -92,6 +95,7 @@ async fn complaint(conn: &mut PgConnection, opening: &str, query: &str, leading:
     let wrong = found.iter().find(|(node, table, index, condition)| {
         let reads_ours = [
             "skills",
+            "skill_stars",
             "skill_versions",
             "skill_executions",
             "execution_statistics",
@@ -127,6 +131,13 @@ fn tenant_queries() -> Vec<String> {
         format!("UPDATE skills SET name = 'New' WHERE id = {skill}"),
         format!("DELETE FROM skills WHERE id = {skill}"),
         format!("SELECT * FROM skill_versions WHERE skill_id = {skill} AND number = 2"),
+        "SELECT skill_id FROM skill_stars ORDER BY created_at DESC, skill_id LIMIT 500".to_owned(),
+        "SELECT lower(name) FROM skills WHERE lower(name) = ANY ('{a,b}')".to_owned(),
+        format!("SELECT id FROM skills WHERE id = ANY (ARRAY[{skill}, {execution}]) ORDER BY id FOR UPDATE"),
+        format!(
+            "SELECT id FROM skill_executions WHERE skill_id = ANY (ARRAY[{skill}, {execution}])
+                AND status IN ('pending', 'running') ORDER BY id"
+        ),
         format!(
             "SELECT number FROM skill_versions WHERE skill_id = {skill} AND number BETWEEN 1 AND 20 ORDER BY 1 DESC"
         ),
@@ -231,6 +242,7 @@ async fn first_pages_come_out_of_an_index_in_their_order() {
     let mut conn = crowded().await;
     let mut queries: Vec<String> =
         skill_orders().iter().map(|order| format!("SELECT * FROM skills {order} LIMIT 20")).collect();
+    queries.push("SELECT skill_id FROM skill_stars ORDER BY created_at DESC, skill_id LIMIT 500".to_owned());
     for filter in ["true", "status = 'failed'", "skill_id = md5('skill 1 1 7')::uuid"] {
         let order = "ORDER BY executed_at DESC, id DESC LIMIT 20";
         queries.push(format!("SELECT * FROM skill_executions WHERE {filter} {order}"));
@@ -269,7 +281,7 @@ async fn no_request_reads_a_whole_table() {
     let skill = ada.create_skill("Mine").await;
     let execution = ada.execute(&skill, serde_json::json!({})).await;
     let scanned = "SELECT format('%s %s', relname, seq_scan) FROM pg_stat_user_tables
-                    WHERE relname IN ('skills', 'execution_statistics', 'skill_executions', 'skill_versions') ORDER BY relname";
+                    WHERE relname IN ('skills', 'execution_statistics', 'skill_executions', 'skill_stars', 'skill_versions') ORDER BY relname";
     texts(&mut conn, "SELECT pg_stat_reset()").await;
     // Often enough for PostgreSQL to settle on a plan that fits any values.
     for _ in 0..8 {
@@ -280,6 +292,9 @@ async fn no_request_reads_a_whole_table() {
             "skills?search=abc&category=custom&is_active=true".to_owned(),
             format!("skills/{skill}"),
             format!("skills/{skill}/versions"),
+            format!("skills/{skill}/full"),
+            format!("skills/{skill}/executions"),
+            "skills/starred".to_owned(),
             format!("skills/{skill}/versions/1/diff/1"),
             format!("executions/{execution}"),
             format!("executions?skillId={skill}"),
@@ -316,6 +331,9 @@ async fn no_request_reads_a_whole_table() {
             ada.get(&format!("/api/v1/{path}")).await.ok(200);
         }
         ada.put(&format!("/api/v1/skills/{skill}"), serde_json::json!({ "description": "Changed" })).await.ok(200);
+        ada.put(&format!("/api/v1/skills/{skill}/star"), serde_json::json!({})).await.ok(200);
+        let one = serde_json::json!({ "skillIds": [skill] });
+        ada.post("/api/v1/skills/bulk/activate", one).await.ok(200);
         ada.post(&format!("/api/v1/executions/{execution}/cancel"), serde_json::json!({})).await;
         ada.execute(&skill, serde_json::json!({})).await;
     }
@@ -326,7 +344,7 @@ async fn no_request_reads_a_whole_table() {
     let scanned = texts(&mut conn, scanned).await;
     assert_eq!(
         scanned,
-        ["execution_statistics 0", "skill_executions 0", "skill_versions 0", "skills 0"],
+        ["execution_statistics 0", "skill_executions 0", "skill_stars 0", "skill_versions 0", "skills 0"],
         "some request read a whole table: EXPLAIN its statements"
     );
 }

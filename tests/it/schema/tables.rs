@@ -61,6 +61,7 @@ const PERSONAL_DATA: &[(&str, bool, Erasure, &str)] = &[
     ("login_locks", false, Erasure::Retain, "a keyed hash of an address, forgotten within a day"),
     ("login_history", true, Erasure::Erase, "where one signed in from, with the browser's name"),
     ("skills", true, Erasure::Erase, "one's own writing"),
+    ("skill_stars", true, Erasure::Erase, "which skills one marked"),
     ("skill_versions", true, Erasure::Erase, "what one's own writing was before; it goes with the skill"),
     ("skill_executions", true, Erasure::Erase, "one's own input and output"),
     ("skill_transient_runs", true, Erasure::Erase, "one's own tests of the last hour"),

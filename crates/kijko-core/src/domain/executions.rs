@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::domain::check::Check;
 use crate::domain::ids::{ExecutionId, SkillId, UserId};
-use crate::domain::input_schema::contains_nul;
+use crate::domain::input_schema::{MAX_DEPTH, contains_nul, depth};
 use crate::domain::models::KeySource;
 use crate::domain::money::{Cost, Usage};
 use crate::domain::skills::Skill;
@@ -201,7 +201,6 @@ pub struct ExecuteRequest {
 }
 
 const MAX_INPUT_BYTES: usize = 1 << 20;
-const MAX_INPUT_DEPTH: usize = 32;
 
 impl ExecuteRequest {
     /// The run that this asks for. Refuses with `VALIDATION_ERROR`.
@@ -239,8 +238,8 @@ impl ExecuteRequest {
 /// The bounds of every input, whatever it is for.
 pub(crate) fn check_input(check: &mut Check, input: Map<String, Value>) -> Map<String, Value> {
     let input = Value::Object(input);
-    check.that(depth(&input) <= MAX_INPUT_DEPTH, "input", "range", || {
-        format!("input must not be nested deeper than {MAX_INPUT_DEPTH} levels")
+    check.that(depth(&input) <= MAX_DEPTH, "input", "range", || {
+        format!("input must not be nested deeper than {MAX_DEPTH} levels")
     });
     check.that(input.to_string().len() <= MAX_INPUT_BYTES, "input", "length", || {
         format!("input must have at most {MAX_INPUT_BYTES} bytes")
@@ -248,14 +247,6 @@ pub(crate) fn check_input(check: &mut Check, input: Map<String, Value>) -> Map<S
     check.that(!contains_nul(&input), "input", "format", || "input must not contain the character U+0000".into());
     let Value::Object(input) = input else { unreachable!("made of an object above") };
     input
-}
-
-fn depth(value: &Value) -> usize {
-    match value {
-        Value::Array(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
-        Value::Object(members) => 1 + members.values().map(depth).max().unwrap_or(0),
-        _ => 0,
-    }
 }
 
 /// A run that is about to be written and enqueued.

@@ -77,10 +77,24 @@ pub(super) fn check_schema(check: &mut Check, schema: &[InputSchemaField]) {
             check.that(field.kind.matches(default), &path, "type", || {
                 format!("{path} must be of the type {}", field.kind.as_str())
             });
+            check.that(depth(default) <= MAX_DEPTH, &path, "range", || {
+                format!("{path} must not be nested deeper than {MAX_DEPTH} levels")
+            });
             check.that(!contains_nul(default), &path, "format", || {
                 format!("{path} must not contain the character U+0000")
             });
         }
+    }
+}
+
+/// How deep values of variables may be nested.
+pub const MAX_DEPTH: usize = 32;
+
+pub fn depth(value: &Value) -> usize {
+    match value {
+        Value::Array(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
+        Value::Object(members) => 1 + members.values().map(depth).max().unwrap_or(0),
+        _ => 0,
     }
 }
 

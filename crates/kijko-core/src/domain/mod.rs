@@ -30,6 +30,8 @@ pub mod provider_keys;
 pub mod reading;
 pub mod realms;
 pub mod sessions;
+pub mod skill_library;
+pub mod skill_templates;
 pub mod skill_versions;
 pub mod skills;
 pub mod statistics;

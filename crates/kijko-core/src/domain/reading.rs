@@ -40,6 +40,18 @@ pub fn object<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Unreadable> {
     }
 }
 
+/// A member that was kept as it came, as what it turned out to be. An object.
+pub fn member<T: DeserializeOwned>(name: &str, value: serde_json::Value) -> Result<T, Error> {
+    if !value.is_object() {
+        return Err(Error::invalid(name, "type", format!("{name} must be a JSON object")));
+    }
+    serde_path_to_error::deserialize(value).map_err(|error| {
+        let inside = error.path().to_string();
+        let path = if inside == "." { name.to_owned() } else { format!("{name}.{inside}") };
+        mistake(&path, &error.into_inner().to_string())
+    })
+}
+
 /// What the parser says, as the field and the rule.
 pub fn mistake(path: &str, message: &str) -> Error {
     // Long values are quoted in full by the parser, and they are the caller's own.

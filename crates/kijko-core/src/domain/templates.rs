@@ -62,6 +62,25 @@ pub fn render(template: &str, schema: &[InputSchemaField], input: &Map<String, V
     (prompt.len() <= MAX_PROMPT_BYTES).then_some(prompt)
 }
 
+/// The names of the variables, in the order in which they first appear.
+pub fn variables(template: &str) -> Vec<&str> {
+    let mut names = Vec::new();
+    let mut rest = template;
+    while let Some(start) = rest.find("{{") {
+        rest = &rest[start..];
+        match variable(rest) {
+            Some((name, length)) => {
+                if !names.contains(&name) {
+                    names.push(name);
+                }
+                rest = &rest[length..];
+            }
+            None => rest = &rest[1..],
+        }
+    }
+    names
+}
+
 /// The variable that `text` begins with, and how many bytes it takes.
 fn variable(text: &str) -> Option<(&str, usize)> {
     let inside = text.strip_prefix("{{")?.trim_start();

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use rust_decimal::Decimal;
 
-use crate::domain::executions::{Ending, Execution, ExecutionStatus, ModelCall, NewExecution};
+use crate::domain::executions::{Ending, Execution, ExecutionStatus, Failure, ModelCall, NewExecution};
 use crate::domain::ids::{ExecutionId, OrganizationId, SkillId, UserId};
 use crate::domain::time::Timestamp;
 use crate::error::Result;
@@ -16,8 +16,8 @@ pub trait ExecutionRepo: Send {
     /// Waiting and running runs of the user, tests too; later callers wait until this transaction ends.
     async fn count_active(&mut self) -> Result<i64>;
 
-    /// The waiting and running runs of one skill; nobody adds one until this transaction ends.
-    async fn active_of(&mut self, skill: SkillId) -> Result<Vec<ExecutionId>>;
+    /// Ends the waiting and running runs of these skills, and says which; nobody adds one until this transaction ends.
+    async fn cancel_of(&mut self, skills: &[SkillId], why: &Failure, now: Timestamp) -> Result<Vec<ExecutionId>>;
 
     /// Writes the run, with what is held back for it, and enqueues the job that carries it.
     async fn insert(&mut self, execution: &NewExecution, reserved_usd: Decimal) -> Result<()>;

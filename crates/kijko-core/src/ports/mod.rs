@@ -33,6 +33,7 @@ pub mod rate_limits;
 pub mod realms;
 pub mod secrets;
 pub mod sessions;
+pub mod skill_stars;
 pub mod skill_versions;
 pub mod skills;
 pub mod statistics;
@@ -72,6 +73,8 @@ pub trait TenantTx: Send {
     fn invitations(&mut self) -> &mut dyn invitations::InvitationRepo;
     fn members(&mut self) -> &mut dyn team::MemberRepo;
     fn provider_keys(&mut self) -> &mut dyn provider_keys::ProviderKeyRepo;
+    fn skill_names(&mut self) -> &mut dyn skills::SkillNameRepo;
+    fn skill_stars(&mut self) -> &mut dyn skill_stars::SkillStarRepo;
     fn skill_versions(&mut self) -> &mut dyn skill_versions::SkillVersionRepo;
     fn skills(&mut self) -> &mut dyn skills::SkillRepo;
     fn statistics(&mut self) -> &mut dyn statistics::StatisticsRepo;

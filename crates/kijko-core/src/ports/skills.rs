@@ -5,6 +5,7 @@ use async_trait::async_trait;
 use crate::domain::ids::SkillId;
 use crate::domain::page::{Listed, Page};
 use crate::domain::skills::{Skill, SkillFilter};
+use crate::domain::time::Timestamp;
 use crate::error::Result;
 
 #[async_trait]
@@ -23,6 +24,15 @@ pub trait SkillRepo: Send {
     /// Refuses with `SKILL_NAME_EXISTS`.
     async fn update(&mut self, skill: Skill) -> Result<Skill>;
 
-    /// False when there is none.
-    async fn delete(&mut self, id: SkillId) -> Result<bool>;
+    /// Says how many of them there are.
+    async fn set_active(&mut self, ids: &[SkillId], is_active: bool, now: Timestamp) -> Result<u64>;
+
+    /// Says how many there were.
+    async fn delete(&mut self, ids: &[SkillId]) -> Result<u64>;
+}
+
+#[async_trait]
+pub trait SkillNameRepo: Send {
+    /// Those of the names that a skill of the user has, in lower case. Others who ask wait until this transaction ends.
+    async fn taken(&mut self, names: &[String]) -> Result<Vec<String>>;
 }

@@ -3,13 +3,13 @@
 use crate::app::App;
 use crate::context::{Permission, TenantContext};
 use crate::domain::events::Event;
-use crate::domain::executions::{Ending, ExecutionStatus, Failure, FailureCode, Outcome};
+use crate::domain::executions::{Failure, FailureCode};
 use crate::domain::idempotency::IdempotencyKey;
 use crate::domain::ids::SkillId;
 use crate::domain::page::{Listed, Page};
 use crate::domain::skills::{BasedOn, NewSkill, Skill, SkillFilter, SkillPatch};
 use crate::error::{Code, Error, Result};
-use crate::ports::executions::Transition;
+use crate::ports::TenantTx;
 use crate::services::idempotency::Once;
 
 /// Refuses with `VALIDATION_ERROR`, `SKILL_NAME_EXISTS`, `IDEMPOTENCY_CONFLICT`.
@@ -65,19 +65,18 @@ pub async fn update(
 pub async fn delete(app: &App, ctx: &TenantContext, id: SkillId, based_on: &BasedOn) -> Result<()> {
     ctx.require(Permission::UseSkills)?;
     let mut tx = app.store.tenant(ctx).await?;
-    let failure = Failure::new(FailureCode::SkillDeleted, "The skill was deleted");
-    let end = Transition::End {
-        from: &[ExecutionStatus::Pending, ExecutionStatus::Running],
-        ending: Ending { outcome: Outcome::Cancelled(failure), call: None },
-    };
-    // Executions before the skill: a worker that completes one locks them in the same order.
-    for execution_id in tx.executions().active_of(id).await? {
-        if tx.executions().change(execution_id, &end, app.clock.now()).await? {
-            tx.announce(&Event::ExecutionEnded { execution_id }).await?;
-        }
-    }
+    cancel_runs_of(app, &mut *tx, &[id]).await?;
     let skill = tx.skills().find_for_update(id).await?.ok_or(Error::not_found(Code::SkillNotFound))?;
     based_on.check(skill.revision)?;
-    tx.skills().delete(id).await?;
+    tx.skills().delete(&[id]).await?;
     tx.commit().await
+}
+
+/// Before the skills go: a worker that completes a run locks it and its skill in the same order.
+pub(crate) async fn cancel_runs_of(app: &App, tx: &mut dyn TenantTx, skills: &[SkillId]) -> Result<()> {
+    let deleted = Failure::new(FailureCode::SkillDeleted, "The skill was deleted");
+    for execution_id in tx.executions().cancel_of(skills, &deleted, app.clock.now()).await? {
+        tx.announce(&Event::ExecutionEnded { execution_id }).await?;
+    }
+    Ok(())
 }

@@ -13,6 +13,8 @@ pub mod models;
 pub mod oauth;
 pub mod organizations;
 pub mod provider_keys;
+pub mod skill_library;
+pub mod skill_templates;
 pub mod skill_versions;
 pub mod skills;
 pub mod statistics;

@@ -8,7 +8,9 @@ use sqlx::types::{Json, Uuid};
 
 use super::errors::translate;
 use super::tx::{PgSystemTx, PgTenantTx};
-use crate::domain::executions::{Ending, Execution, ExecutionStatus, ExecutionType, ModelCall, NewExecution, Outcome};
+use crate::domain::executions::{
+    Ending, Execution, ExecutionStatus, ExecutionType, Failure, ModelCall, NewExecution, Outcome,
+};
 use crate::domain::ids::{ExecutionId, SkillId};
 use crate::domain::models::KeySource;
 use crate::domain::time::Timestamp;
@@ -199,11 +201,18 @@ impl ExecutionRepo for PgTenantTx {
         .map_err(translate)
     }
 
-    async fn active_of(&mut self, skill: SkillId) -> Result<Vec<ExecutionId>> {
+    async fn cancel_of(&mut self, skills: &[SkillId], why: &Failure, now: Timestamp) -> Result<Vec<ExecutionId>> {
         self.hold_back_others().await?;
         let ids = sqlx::query_scalar!(
-            "SELECT id FROM skill_executions WHERE skill_id = $1 AND status IN ('pending', 'running') ORDER BY id",
-            skill.0,
+            r#"SELECT active.id AS "id!"
+                 FROM (SELECT id FROM skill_executions
+                        WHERE skill_id = ANY($1) AND status IN ('pending', 'running') ORDER BY id) active
+                WHERE app.end_execution(active.id, '{pending,running}', NULL, 'cancelled', $2, NULL, NULL, NULL, NULL,
+                                        NULL, NULL, NULL, NULL, NULL, 0::smallint, $3, $4)"#,
+            &super::skills::uuids(skills),
+            now,
+            why.code.as_str(),
+            why.message,
         )
         .fetch_all(self.conn())
         .await

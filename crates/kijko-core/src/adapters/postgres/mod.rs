@@ -32,6 +32,7 @@ mod provider_keys;
 mod realms;
 mod sessions;
 mod signing_keys;
+mod skill_stars;
 mod skill_versions;
 mod skills;
 mod statistics;

@@ -12,7 +12,7 @@ use crate::domain::page::{Listed, Page};
 use crate::domain::skills::{OutputFormat, Parameters, Skill, SkillCategory, SkillFilter, SkillSort};
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
-use crate::ports::skills::SkillRepo;
+use crate::ports::skills::{SkillNameRepo, SkillRepo};
 
 const COLUMNS: &str = "id, user_id, name, description, category, prompt_template, model, model_is_default, \
      fallback_model, parameters, input_schema, output_format, is_active, version, revision, execution_count, star_count, \
@@ -201,9 +201,52 @@ impl SkillRepo for PgTenantTx {
         Ok(Skill { version: counted.version, revision: counted.revision, ..skill })
     }
 
-    async fn delete(&mut self, id: SkillId) -> Result<bool> {
-        let done =
-            sqlx::query!("DELETE FROM skills WHERE id = $1", id.0).execute(self.conn()).await.map_err(translate)?;
-        Ok(done.rows_affected() == 1)
+    async fn set_active(&mut self, ids: &[SkillId], is_active: bool, now: Timestamp) -> Result<u64> {
+        // Held in the order of their ids, so that two who choose the same skills wait for each other, and not in a ring.
+        let done = sqlx::query!(
+            "WITH held AS MATERIALIZED (SELECT id FROM skills WHERE id = ANY($1) ORDER BY id FOR UPDATE)
+             UPDATE skills SET is_active = $2, updated_at = $3 FROM held WHERE skills.id = held.id",
+            &uuids(ids),
+            is_active,
+            now,
+        )
+        .execute(self.conn())
+        .await
+        .map_err(translate)?;
+        Ok(done.rows_affected())
     }
+
+    async fn delete(&mut self, ids: &[SkillId]) -> Result<u64> {
+        let done = sqlx::query!(
+            "WITH held AS MATERIALIZED (SELECT id FROM skills WHERE id = ANY($1) ORDER BY id FOR UPDATE)
+             DELETE FROM skills USING held WHERE skills.id = held.id",
+            &uuids(ids),
+        )
+        .execute(self.conn())
+        .await
+        .map_err(translate)?;
+        Ok(done.rows_affected())
+    }
+}
+
+#[async_trait]
+impl SkillNameRepo for PgTenantTx {
+    async fn taken(&mut self, names: &[String]) -> Result<Vec<String>> {
+        sqlx::query_scalar!(
+            r#"SELECT pg_advisory_xact_lock(hashtextextended('skill names:' || app.current_user_id()::text, 0))
+                      IS NULL AS "locked!""#
+        )
+        .fetch_one(self.conn())
+        .await
+        .map_err(translate)?;
+        let names: Vec<String> = names.iter().map(|name| name.to_lowercase()).collect();
+        sqlx::query_scalar!(r#"SELECT lower(name) AS "name!" FROM skills WHERE lower(name) = ANY($1)"#, &names)
+            .fetch_all(self.conn())
+            .await
+            .map_err(translate)
+    }
+}
+
+pub(super) fn uuids(ids: &[SkillId]) -> Vec<Uuid> {
+    ids.iter().map(|id| id.0).collect()
 }

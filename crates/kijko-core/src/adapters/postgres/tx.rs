@@ -33,8 +33,9 @@ use crate::ports::oauth::IdentityRepo;
 use crate::ports::provider_keys::ProviderKeyRepo;
 use crate::ports::realms::{RealmSessionRepo, RealmUserRepo};
 use crate::ports::sessions::SessionRepo;
+use crate::ports::skill_stars::SkillStarRepo;
 use crate::ports::skill_versions::SkillVersionRepo;
-use crate::ports::skills::SkillRepo;
+use crate::ports::skills::{SkillNameRepo, SkillRepo};
 use crate::ports::statistics::{AllStatisticsRepo, StatisticsRepo};
 use crate::ports::team::{MemberRepo, TeamRepo};
 use crate::ports::test_runs::{ActiveTestRunRepo, TestRunRepo};
@@ -149,6 +150,14 @@ impl TenantTx for PgTenantTx {
     }
 
     fn members(&mut self) -> &mut dyn MemberRepo {
+        self
+    }
+
+    fn skill_names(&mut self) -> &mut dyn SkillNameRepo {
+        self
+    }
+
+    fn skill_stars(&mut self) -> &mut dyn SkillStarRepo {
         self
     }
 

@@ -11,10 +11,12 @@ use crate::domain::vocabulary::vocabulary;
 use crate::error::{Error, Result};
 
 mod filter;
+mod names;
 mod parameters;
 mod revision;
 
 pub use filter::{SkillFilter, SkillSort};
+pub use names::{copy_name, numbered_name};
 pub use parameters::Parameters;
 pub use revision::BasedOn;
 
@@ -99,22 +101,26 @@ pub struct NewSkill {
     /// 1 to 100 characters: letters, digits, white space, hyphen, underscore, parentheses. Unique per owner.
     pub name: String,
     /// At most 500 characters; empty means none.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub category: Option<SkillCategory>,
     /// 20 to 10 000 characters; variables are written `{{name}}`.
     #[serde(alias = "prompt_template")]
     pub prompt_template: String,
     /// 1 to 100 characters. Resolved when the skill runs, not here.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
     /// 1 to 100 characters. Stands in when the provider of `model` is down, as long as nothing was shown.
-    #[serde(alias = "fallback_model")]
+    #[serde(alias = "fallback_model", skip_serializing_if = "Option::is_none")]
     pub fallback_model: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub parameters: Option<Parameters>,
-    #[serde(alias = "input_schema")]
+    #[serde(alias = "input_schema", skip_serializing_if = "Option::is_none")]
     pub input_schema: Option<Vec<InputSchemaField>>,
-    #[serde(alias = "output_format")]
+    #[serde(alias = "output_format", skip_serializing_if = "Option::is_none")]
     pub output_format: Option<OutputFormat>,
-    #[serde(alias = "is_active")]
+    #[serde(alias = "is_active", skip_serializing_if = "Option::is_none")]
     pub is_active: Option<bool>,
 }
 
@@ -146,6 +152,24 @@ impl NewSkill {
         };
         skill.check()?;
         Ok(skill)
+    }
+}
+
+impl From<Skill> for NewSkill {
+    /// What its author wrote.
+    fn from(skill: Skill) -> Self {
+        Self {
+            name: skill.name,
+            description: skill.description,
+            category: Some(skill.category),
+            prompt_template: skill.prompt_template,
+            model: Some(skill.model),
+            fallback_model: skill.fallback_model,
+            parameters: Some(skill.parameters),
+            input_schema: skill.input_schema,
+            output_format: Some(skill.output_format),
+            is_active: Some(skill.is_active),
+        }
     }
 }
 
