@@ -229,11 +229,11 @@ BEGIN
     INSERT INTO public.spending AS s (organization_id, subject_id, month)
     VALUES (app.current_org(), app.current_org(), p_month)
         ON CONFLICT ON CONSTRAINT spending_pkey DO UPDATE SET spent_usd = s.spent_usd;
-    IF p_skill_id IS NOT NULL THEN
-        INSERT INTO public.spending AS s (organization_id, subject_id, skill_id, month)
-        VALUES (app.current_org(), p_skill_id, p_skill_id, p_month)
-            ON CONFLICT ON CONSTRAINT spending_pkey DO UPDATE SET spent_usd = s.spent_usd;
-    END IF;
+    -- A skill that is being deleted at this moment is waited for, and has no row then.
+    INSERT INTO public.spending AS s (organization_id, subject_id, skill_id, month)
+    SELECT organization_id, id, id, p_month FROM public.skills
+     WHERE organization_id = app.current_org() AND id = p_skill_id FOR KEY SHARE
+        ON CONFLICT ON CONSTRAINT spending_pkey DO UPDATE SET spent_usd = s.spent_usd;
 END
 $$;
 

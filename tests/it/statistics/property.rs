@@ -227,7 +227,9 @@ async fn what_happens_at_the_same_time_is_counted_once_and_nobody_waits_for_ever
         .await
         .unwrap()
         .into_iter()
-        .map(|id: String| format!("SELECT app.record_usage('{id}', 10, 5, 2, 0.02, 'p', 'm', 1::smallint);"))
+        .map(|id: String| {
+            format!("SELECT app.record_usage('{id}', 10, 5, 2, 0.02, 'p', 'm', NULL, NULL, 1::smallint);")
+        })
         .collect();
     assert_eq!(costs.len(), 20);
     let runs: Vec<String> = (0..40).map(|_| Run::random(&mut dice, kept, now).sql()).collect();
