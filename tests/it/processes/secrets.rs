@@ -68,13 +68,18 @@ impl Ear {
 
     /// The secret in the link of the next mail, which may not be heard elsewhere.
     async fn link(&mut self, way: &str) -> Value {
-        let mail = self.catcher.mail().await;
-        let text = mail["text"].as_str().expect("a text").to_owned();
+        let text = self.mail(way).await;
         let (_, rest) = text.split_once("token=").unwrap_or_else(|| panic!("there is no link in {text}"));
         let token = json!(rest.split_whitespace().next());
-        self.heard.push((way.to_owned(), mail.to_string()));
         self.keep("link", &token, way);
         token
+    }
+
+    /// The text of the next mail.
+    async fn mail(&mut self, way: &str) -> String {
+        let mail = self.catcher.mail().await;
+        self.heard.push((way.to_owned(), mail.to_string()));
+        mail["text"].as_str().expect("a text").to_owned()
     }
 
     async fn kijko(&mut self, way: &str, args: &[&str]) -> String {
@@ -155,6 +160,8 @@ async fn a_secret_is_where_it_was_handed_out_and_nowhere_else() {
     let key = json!({ "name": "Nightly", "expiration": "never", "scopes": ["read"] });
     let key = ear.post("making a key", &grace, "/api/v1/security/api-keys", key).await.ok(201)["key"].clone();
     ear.keep("API key", &key, "making a key");
+    let notice = ear.mail("the notice of a key").await;
+    assert!(notice.contains("API key was made"), "it says what happened: {notice}");
     let robot = ear.server.with_token(key.as_str().unwrap());
     ear.call("skills by key", &robot, Method::GET, "/api/v1/skills", None).await.ok(200);
     ear.call("beyond the key", &robot, Method::DELETE, "/api/v1/skills/x", None).await;
