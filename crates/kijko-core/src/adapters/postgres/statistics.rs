@@ -25,6 +25,8 @@ enum Grain {
     Hour,
     Skill,
     SkillHour,
+    /// Those of `Skill` less what `SkillHour` has from before: the shorter way to most of a long time.
+    SkillSince,
 }
 
 /// `FROM (…) source WHERE …`: what fits the filter, each entry with `at`, the beginning of its hour or its own moment.
@@ -38,14 +40,25 @@ fn push_source(query: &mut QueryBuilder<Postgres>, grain: Grain, filter: &Execut
     // Literals, so that a partial index can be seen to fit.
     query.push(match grain {
         Grain::Hour => "'hour' AND skill_id = '00000000-0000-0000-0000-000000000000'",
-        Grain::Skill => "'skill'",
+        Grain::Skill | Grain::SkillSince => "'skill'",
         Grain::SkillHour => "'skill_hour'",
     });
     if let Some(skill) = skill {
         query.push(" AND skill_id = ").push_bind(skill);
     }
-    if grain != Grain::Skill {
+    if matches!(grain, Grain::Hour | Grain::SkillHour) {
         query.push(" AND hour >= ").push_bind(cut.first_hour).push(" AND hour < ").push_bind(cut.end_of_hours);
+    }
+    if grain == Grain::SkillSince {
+        query.push(
+            " UNION ALL SELECT hour, skill_id, execution_type, status, -executions, -tokens, -cost_cents, -duration_ms,
+                     -timed
+                FROM execution_statistics WHERE grain = 'skill_hour' AND hour < ",
+        );
+        query.push_bind(cut.first_hour);
+        if let Some(skill) = skill {
+            query.push(" AND skill_id = ").push_bind(skill);
+        }
     }
     let mut executions = |condition: &str, from: Timestamp, end: Timestamp| {
         query.push(
@@ -75,6 +88,19 @@ fn push_source(query: &mut QueryBuilder<Postgres>, grain: Grain, filter: &Execut
 
 fn grain_of(filter: &ExecutionFilter) -> Grain {
     if filter.skill_id.is_some() { Grain::SkillHour } else { Grain::Hour }
+}
+
+impl PgTenantTx {
+    /// Whether less of the history lies before this moment than after it, going by the time that it takes up. Either
+    /// way leads to the same sums.
+    async fn is_early(&mut self, moment: Timestamp) -> Result<bool> {
+        let is_early = sqlx::query_scalar!(
+            r#"SELECT coalesce($1 - min(hour) < max(hour) - $1, false) AS "is_early!" FROM execution_statistics
+                WHERE grain = 'hour' AND skill_id = '00000000-0000-0000-0000-000000000000'"#,
+            moment,
+        );
+        is_early.fetch_one(self.conn()).await.map_err(translate)
+    }
 }
 
 /// How many executions fit.
@@ -185,14 +211,18 @@ impl StatisticsRepo for PgTenantTx {
     }
 
     async fn by_skill(&mut self, by: &SkillsBy, filter: &ExecutionFilter) -> Result<Vec<SkillSums>> {
-        let all_time = filter.from.is_none() && filter.to.is_none();
+        let grain = match (filter.from, filter.to) {
+            (None, None) => Grain::Skill,
+            (Some(from), None) if self.is_early(from).await? => Grain::SkillSince,
+            _ => Grain::SkillHour,
+        };
         let statuses: Vec<String> = by.statuses.iter().map(|status| status.as_str().to_owned()).collect();
         let mut query = QueryBuilder::new(format!(
             "SELECT s.id, s.name, t.* FROM (SELECT skill_id, {SUMS},
                     coalesce(sum(executions) FILTER (WHERE status = 'completed'), 0)::bigint AS completed,
                     coalesce(sum(executions) FILTER (WHERE status = 'failed'), 0)::bigint AS failed"
         ));
-        push_source(&mut query, if all_time { Grain::Skill } else { Grain::SkillHour }, filter);
+        push_source(&mut query, grain, filter);
         query.push(" AND status = ANY(").push_bind(statuses);
         query.push(") GROUP BY skill_id HAVING sum(executions) > 0) t JOIN skills s ON s.id = t.skill_id ORDER BY ");
         query.push(match by.ranking {
