@@ -209,11 +209,86 @@ mod tests {
         assert_eq!(check(with_default, json!({})), "ok");
     }
 
+    /// `cargo test --release -p kijko-core -- --ignored what_rendering_costs --nocapture`
+    #[test]
+    #[ignore = "prints figures, which only a release build on a quiet machine is good for"]
+    #[expect(clippy::print_stdout, reason = "it is for whoever measures")]
+    fn what_rendering_costs() {
+        let megabyte = "x {{a}} ".repeat(1 << 17);
+        let many: Map<_, _> = (0..1000).map(|i| (format!("v{i}"), "y".repeat(1048).into())).collect();
+        let names: String = (0..1000).map(|i| format!("{{{{v{i}}}}} ")).collect();
+        for (what, template, input) in [
+            ("one variable of 1 MiB", format!("{{{{a}}}}{}", "z".repeat(9994)), map(json!({ "a": megabyte }))),
+            (
+                "three variables of 1 MiB",
+                format!("{{{{a}}}}{{{{a}}}}{{{{a}}}}{}", "z".repeat(9980)),
+                map(json!({ "a": megabyte })),
+            ),
+            ("1000 variables of 1 KiB", format!("{names:<10000}"), many),
+            ("5000 braces", "{".repeat(10_000), map(json!({ "a": megabyte }))),
+            ("nothing but beginnings", "{{a ".repeat(2500), map(json!({ "a": megabyte }))),
+            (
+                "a list of 1 MiB",
+                format!("{{{{a}}}}{}", "z".repeat(9994)),
+                map(json!({ "a": vec!["x".repeat(8); 95_000] })),
+            ),
+        ] {
+            let mut taken: Vec<_> = (0..21)
+                .map(|_| {
+                    let started = std::time::Instant::now();
+                    std::hint::black_box(render(&template, &[], &input));
+                    started.elapsed()
+                })
+                .collect();
+            taken.sort();
+            println!("{what:28} median {:>8.2?}, most {:>8.2?}", taken[10], taken[20]);
+        }
+    }
+
     proptest! {
         #[test]
         fn text_that_came_from_a_value_is_never_expanded(value in ".{0,40}", secret in "[a-z]{8}") {
             let input = map(json!({ "a": format!("{value}{{{{b}}}}"), "b": secret }));
             prop_assert_eq!(render("<{{a}}>", &[], &input), Some(format!("<{value}{{{{b}}}}>")));
+        }
+
+        #[test]
+        fn a_prompt_is_its_literals_and_values_in_their_order(
+            parts in prop::collection::vec(("[^{}]{0,20}", 0..4_usize, "[ \n]{0,3}"), 0..30),
+            values in prop::collection::vec(".{0,30}", 4),
+        ) {
+            let names = ["a", "b.c", "ключ", "d$1"];
+            let input: Map<_, _> =
+                names.iter().zip(&values).map(|(name, value)| ((*name).to_owned(), value.as_str().into())).collect();
+            let (mut template, mut expected) = (String::new(), String::new());
+            for (literal, variable, space) in &parts {
+                template.push_str(&format!("{literal}{{{{{space}{}{space}}}}}", names[*variable]));
+                expected.push_str(literal);
+                expected.push_str(&values[*variable]);
+            }
+            prop_assert_eq!(render(&template, &[], &input), Some(expected));
+        }
+
+        #[test]
+        fn input_that_fits_is_taken_and_input_of_another_type_is_named(
+            kinds in prop::collection::vec(0..5_usize, 1..8),
+            wrong in any::<prop::sample::Index>(),
+        ) {
+            let all = [InputType::String, InputType::Number, InputType::Boolean, InputType::Array, InputType::Object];
+            let samples = [json!("x"), json!(1), json!(true), json!([1]), json!({ "a": 1 })];
+            let name = |index: usize| format!("v{index}");
+            let schema: Vec<_> = kinds.iter().enumerate().map(|(i, kind)| field(&name(i), all[*kind])).collect();
+            let mut input: Map<_, _> = kinds.iter().enumerate().map(|(i, k)| (name(i), samples[*k].clone())).collect();
+            prop_assert!(checked_input(&schema, &input).is_ok());
+            let wrong = wrong.index(kinds.len());
+            input.insert(name(wrong), samples[(kinds[wrong] + 1) % 5].clone());
+            match checked_input(&schema, &input) {
+                Err(Error::Invalid { violations, .. }) => {
+                    let fields: Vec<_> = violations.into_iter().map(|violation| violation.field).collect();
+                    prop_assert_eq!(fields, [name(wrong)]);
+                }
+                other => prop_assert!(false, "it fits no more, so it must be refused: {other:?}"),
+            }
         }
 
         #[test]
