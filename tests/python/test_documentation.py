@@ -15,7 +15,7 @@ DOCUMENT = Path(__file__).parents[2] / "docs" / "python.md"
 
 def test_every_example_runs_as_it_stands() -> None:
     examples = re.findall(r"<!-- run -->\n```python\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
-    assert len(examples) >= 3, "the examples are marked with <!-- run -->"
+    assert len(examples) == 4, "the examples are marked with <!-- run -->"
     folder = make_data_dir()
     folder.mkdir()
     folder.chmod(0o755)
@@ -29,4 +29,5 @@ def test_every_example_runs_as_it_stands() -> None:
     shutil.rmtree(folder.parent)
     assert re.search(r"Kijko keeps tenants apart\.completed \d+ 0$", told[0]), told[0]
     assert "Tasks share one runtime." in told[1], told[1]
-    assert told[2].startswith("promptTemplate promptTemplate must have 20 to 10000 characters"), told[2]
+    assert told[2] == "SAY IT OUT LOUD: HELLO \n", told[2]
+    assert told[3].startswith("promptTemplate promptTemplate must have 20 to 10000 characters"), told[3]

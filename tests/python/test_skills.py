@@ -125,3 +125,57 @@ def test_the_same_names_can_be_awaited(org: kijko.Organization) -> None:
         return (await aio.skills.execute([one.id async for one in aio.skills.list()][0], {"text": "y"})).id
 
     asyncio.run(use())
+
+
+def test_every_change_of_the_definition_makes_a_version(org: kijko.Organization, skill: kijko.Skill) -> None:
+    changed = org.skills.update(skill.id, prompt_template="Summarise in two lines: {{text}}")
+    assert (skill.version, changed.version) == (1, 2)
+    renamed = org.skills.update(skill.id, description="Not the definition")
+    assert renamed.version == 2
+    assert [(one.number, one.is_current) for one in org.skills.versions(skill.id)] == [(2, True), (1, False)]
+    first = org.skills.version(skill.id, 1)
+    assert (first.prompt_template, first.author_id) == (skill.prompt_template, skill.user_id)
+    restored = org.skills.restore(skill.id, 1)
+    assert (restored.version, restored.prompt_template) == (3, skill.prompt_template)
+    run = org.executions.wait(org.skills.execute(skill.id, {"text": "x"}).id, timeout=30)
+    assert run.skill_version == 3
+    with pytest.raises(kijko.NotFound) as missing:
+        org.skills.version(skill.id, 4)
+    assert missing.value.code == "VERSION_NOT_FOUND"
+
+
+def test_a_skill_is_tried_without_a_trace(org: kijko.Organization, skill: kijko.Skill) -> None:
+    tried = org.skills.test(skill.id, {"text": "x"}, timeout=30)
+    assert tried.status == "completed" and tried.output and tried.tokens_used
+    draft = org.skills.test_draft(prompt_template="Only a draft of {{it}}", input={"it": "a skill"}, timeout=30)
+    assert draft.output and "Only a draft of a skill" in draft.output
+    assert list(org.executions.list()) == [], "a test leaves no trace"
+
+
+def test_what_ended_badly_is_tried_again_and_everything_is_counted(org: kijko.Organization, skill: kijko.Skill) -> None:
+    done = org.executions.wait(org.skills.execute(skill.id, {"text": "x"}).id, timeout=30)
+    with pytest.raises(kijko.Conflict) as refused:
+        org.executions.retry(done.id)
+    assert refused.value.code == "CANNOT_RETRY"
+    # Whoever is faster, the run is ended by somebody.
+    cancelled = org.skills.execute(skill.id, {"text": "never mind " * 2000})
+    org.executions.cancel(cancelled.id)
+    again = {org.executions.retry(cancelled.id, idempotency_key="again") for _ in range(2)}
+    assert len(again) == 1
+    assert org.executions.wait(again.pop(), timeout=30).status == "completed"
+    stats = org.skills.stats(skill.id, period="7d")
+    assert (stats.total_runs, stats.success_rate, len(stats.days)) == (2, 100, 7)
+    assert stats.executions_by_status[kijko.ExecutionStatus.CANCELLED] == 1
+
+
+def test_a_skill_is_copied_and_taken_along(org: kijko.Organization, skill: kijko.Skill) -> None:
+    copy = org.skills.duplicate(skill.id)
+    assert (copy.name, copy.prompt_template) == ("Summary (Copy)", skill.prompt_template)
+    assert org.skills.duplicate(skill.id, new_name="Another").name == "Another"
+    exported = org.skills.export(skill.id)
+    assert exported["version"] == "1.0" and "id" not in exported["skill"]
+    again = org.skills.import_(exported)
+    assert (again.name, again.prompt_template) == ("Summary (1)", skill.prompt_template)
+    with pytest.raises(kijko.InvalidInput) as refused:
+        org.skills.import_({**exported, "version": "2.0"})
+    assert refused.value.code == "UNSUPPORTED_VERSION"

@@ -6,12 +6,18 @@ use std::time::Duration;
 
 pub use kijko_core::domain::api_keys::Scope as Demand;
 use kijko_core::domain::executions::{ExecuteRequest, ExecutionFilter, ExecutionStatus, ExecutionType};
+use kijko_core::domain::history::Wanted;
 use kijko_core::domain::idempotency::IdempotencyKey;
 use kijko_core::domain::ids::{ExecutionId, SkillId};
 use kijko_core::domain::page::Page;
 use kijko_core::domain::reading::{self, Unreadable};
+use kijko_core::domain::skill_library::{DuplicateRequest, SkillImport};
 use kijko_core::domain::skills::{BasedOn, NewSkill, SkillCategory, SkillFilter, SkillPatch, SkillSort};
-use kijko_core::services::{executions, skills};
+use kijko_core::domain::statistics::StatsPeriod;
+use kijko_core::domain::test_runs::{DraftTest, TestRequest};
+use kijko_core::services::{
+    executions, history, skill_exchange, skill_library, skill_versions, skills, statistics, test_runs,
+};
 use kijko_core::{App, Code, Error, TenantContext};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -38,13 +44,31 @@ struct ExecutionsQuery {
     start_date: Option<String>,
     end_date: Option<String>,
     limit: Option<u32>,
-    offset: Option<u64>,
+    after: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct PageQuery {
+    page: Option<u32>,
+    page_size: Option<u32>,
+}
+
+#[derive(Deserialize)]
+struct StatsQuery {
+    period: StatsPeriod,
+}
+
+#[derive(Deserialize)]
+struct VersionQuery {
+    number: i32,
 }
 
 /// How far a key must reach, as over HTTP: deleting takes `admin`, changing `write`.
 pub fn demand(call: &str) -> Demand {
     match call {
-        "skills.get" | "skills.list" | "executions.get" | "executions.list" => Demand::Read,
+        "skills.get" | "skills.list" | "skills.versions" | "skills.version" | "skills.stats" | "skills.export"
+        | "executions.get" | "executions.list" | "tests.get" => Demand::Read,
         "skills.delete" => Demand::Admin,
         _ => Demand::Write,
     }
@@ -83,20 +107,49 @@ pub async fn answer(
         "skills.execute" => {
             json(&executions::execute(app, ctx, skill(target)?, read::<ExecuteRequest>(body)?, key).await?.reply)
         }
+        "skills.duplicate" => {
+            json(&skill_library::duplicate(app, ctx, skill(target)?, read::<DuplicateRequest>(body)?, key).await?)
+        }
+        "skills.export" => json(&skill_exchange::export(app, ctx, skill(target)?).await?),
+        "skills.import" => json(&skill_exchange::import(app, ctx, read::<SkillImport>(body)?, key).await?),
+        "skills.test" => {
+            json(&test_runs::test_skill(app, ctx, skill(target)?, read::<TestRequest>(body)?, key).await?.reply)
+        }
+        "skills.test_draft" => json(&test_runs::test_draft(app, ctx, read::<DraftTest>(body)?, key).await?.reply),
+        "tests.get" => json(&test_runs::get(app, ctx, id(target, Code::ExecutionNotFound)?).await?),
+        "skills.versions" => {
+            let query: PageQuery = read(body)?;
+            let page = Page::numbered(query.page, query.page_size)?;
+            let listed = skill_versions::list(app, ctx, skill(target)?, page).await?;
+            json(&json!({ "rows": listed.rows, "total": listed.total }))
+        }
+        "skills.version" => {
+            let number = read::<VersionQuery>(body)?.number;
+            json(&skill_versions::get(app, ctx, skill(target)?, number).await?)
+        }
+        "skills.restore" => {
+            let number = read::<VersionQuery>(body)?.number;
+            json(&skill_versions::restore(app, ctx, skill(target)?, number, &BasedOn::any(), key).await?)
+        }
+        "skills.stats" => {
+            let period = read::<StatsQuery>(body)?.period;
+            json(&statistics::of_skill(app, ctx, skill(target)?, period).await?)
+        }
         "executions.get" => json(&executions::get(app, ctx, execution(target)?).await?),
         "executions.list" => {
             let query: ExecutionsQuery = read(body)?;
-            let page = Page::from_offset(query.limit, query.offset)?;
             let filter = ExecutionFilter {
                 skill_id: query.skill_id,
                 status: query.status,
                 execution_type: query.execution_type,
                 ..ExecutionFilter::between(query.start_date.as_deref(), query.end_date.as_deref())?
             };
-            let listed = executions::list(app, ctx, &filter, page).await?;
-            json(&json!({ "rows": listed.rows, "total": listed.total }))
+            let wanted = Wanted::new(query.limit, None, query.after, None)?;
+            let part = history::list(app, ctx, &filter, &wanted).await?;
+            json(&json!({ "rows": part.rows, "total": part.total, "next": part.next_cursor }))
         }
-        "executions.cancel" => json(&executions::cancel(app, ctx, execution(target)?).await?),
+        "executions.cancel" => json(&executions::cancel(app, ctx, execution(target)?, key).await?),
+        "executions.retry" => json(&executions::retry(app, ctx, execution(target)?, key).await?.reply),
         _ => Err(Error::internal("calling from Python", format!("there is no call {call:?}"))),
     }
 }

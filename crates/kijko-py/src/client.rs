@@ -11,6 +11,7 @@ use kijko_core::domain::sessions::Origin;
 use kijko_core::services::identity::{self, Operator};
 use kijko_core::services::operators::{self, Entrance};
 use kijko_core::services::pieces::{self, Following};
+use kijko_core::services::programs::{self, OfferedModel};
 use kijko_core::services::worker;
 use kijko_core::{App, Code, Config, Error, TenantContext};
 use pyo3::prelude::*;
@@ -18,6 +19,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::calls::{self, Demand};
+use crate::programs::Callable;
 use crate::{errors, runtime};
 
 /// A connected core. Belongs to the process that opened it.
@@ -46,6 +48,29 @@ impl Engine {
     fn open_async<'py>(py: Python<'py>, settings: Vec<(String, String)>) -> PyResult<Bound<'py, PyAny>> {
         let config = configured(&settings)?;
         runtime::promise(py, Self::connect(config))
+    }
+
+    /// Lets `start` answer for a model; see `kijko.models`.
+    fn offer_model(
+        &self,
+        name: String,
+        input_cost_per_million: &str,
+        output_cost_per_million: &str,
+        max_output_tokens: u32,
+        start: Py<PyAny>,
+    ) -> PyResult<()> {
+        self.usable()?;
+        let rate = |field: &str, text: &str| {
+            let mistake = || Error::invalid(field, "type", format!("{field} must be a decimal number, not {text}"));
+            text.parse().map_err(|_| errors::raised(&mistake()))
+        };
+        let model = OfferedModel {
+            name,
+            input_cost_per_million: rate("inputCostPerMillion", input_cost_per_million)?,
+            output_cost_per_million: rate("outputCostPerMillion", output_cost_per_million)?,
+            max_output_tokens,
+        };
+        programs::offer(&self.app, model, Arc::new(Callable { start })).map_err(|error| errors::raised(&error))
     }
 
     /// Runs jobs in this process from now on; does nothing when it does already.

@@ -15,6 +15,7 @@ use pyo3::types::PyCFunction;
 mod calls;
 mod client;
 mod errors;
+mod programs;
 mod runtime;
 
 /// The compiled half of the package `kijko`; what people import is in `python/kijko`.
@@ -25,5 +26,6 @@ fn _kijko(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.py().import("atexit")?.call_method1("register", (stop,))?;
     module.add_class::<client::Engine>()?;
     module.add_class::<client::Tenant>()?;
-    module.add_class::<client::Stream>()
+    module.add_class::<client::Stream>()?;
+    module.add_class::<programs::Answer>()
 }

@@ -27,6 +27,9 @@ pub enum Provider {
     /// Answers on this machine; for trying Kijko without a key.
     #[serde(skip)]
     Offline,
+    /// The program that Kijko runs in.
+    #[serde(skip)]
+    Program,
 }
 
 impl Provider {
@@ -43,6 +46,7 @@ impl Provider {
             Provider::Google => "google",
             Provider::OpenAi => "openai",
             Provider::Offline => "offline",
+            Provider::Program => "program",
         }
     }
 }

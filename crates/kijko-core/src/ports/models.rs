@@ -1,7 +1,7 @@
 //! Language models. A provider streams one attempt; retries, time-outs and cancellation are the service's.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -85,7 +85,11 @@ pub struct Models {
     /// With the keys of the installation.
     providers: HashMap<Provider, Arc<dyn ModelProvider>>,
     own: Arc<dyn OwnProviders>,
+    /// What the program that we run in serves, by the name of the model.
+    offered: Arc<RwLock<HashMap<String, Offered>>>,
 }
+
+type Offered = (ModelRoute, Arc<dyn ModelProvider>);
 
 impl Models {
     /// With no provider but the offline one, that one answers for every model.
@@ -95,7 +99,7 @@ impl Models {
         providers: HashMap<Provider, Arc<dyn ModelProvider>>,
         own: Arc<dyn OwnProviders>,
     ) -> Self {
-        Self { catalogue: Arc::new(catalogue), routes: Arc::new(routes), providers, own }
+        Self { catalogue: Arc::new(catalogue), routes: Arc::new(routes), providers, own, offered: Arc::default() }
     }
 
     pub fn catalogue(&self) -> &Catalogue {
@@ -118,8 +122,20 @@ impl Models {
         self.providers.contains_key(&Provider::Offline) || self.providers.contains_key(&provider)
     }
 
+    /// Goes before what the catalogue knows by this name, and before what was offered by it earlier.
+    pub fn offer(&self, model: String, route: ModelRoute, provider: Arc<dyn ModelProvider>) {
+        self.offered.write().unwrap_or_else(PoisonError::into_inner).insert(model, (route, provider));
+    }
+
+    fn offered(&self, model: &str) -> Option<Offered> {
+        self.offered.read().unwrap_or_else(PoisonError::into_inner).get(model).cloned()
+    }
+
     /// Who serves this model, and as what. Refuses with `MODEL_NOT_SUPPORTED`.
     pub fn route(&self, model: &str) -> Result<ModelRoute> {
+        if let Some((route, _)) = self.offered(model) {
+            return Ok(route);
+        }
         self.catalogue.resolve(model).ok_or_else(|| Error::Invalid {
             code: Code::ModelNotSupported,
             violations: vec![crate::error::Violation {
@@ -138,6 +154,11 @@ impl Models {
             key_source: KeySource::Platform,
             requested: None,
         };
+        if route.provider == Provider::Program
+            && let Some((_, program)) = self.offered(&route.model)
+        {
+            return Ok(target(route, &program));
+        }
         if let Some(offline) = self.providers.get(&Provider::Offline) {
             return Ok(target(ModelRoute { provider: Provider::Offline, ..route }, offline));
         }

@@ -299,7 +299,7 @@ fn passwords_are_ours(app: &App) -> Result<()> {
 }
 
 /// A password that nobody knows, so that there is none to guess.
-pub(super) fn unguessable(app: &App) -> SecretString {
+fn unguessable(app: &App) -> SecretString {
     let mut bytes = [0; 32];
     app.random.fill(&mut bytes);
     URL_SAFE_NO_PAD.encode(bytes).into()

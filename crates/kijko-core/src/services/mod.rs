@@ -22,6 +22,7 @@ pub mod oauth;
 pub mod operators;
 pub mod organizations;
 pub mod pieces;
+pub mod programs;
 pub mod provider_keys;
 pub(crate) mod realm_accounts;
 pub(crate) mod realm_sessions;

@@ -36,6 +36,7 @@ from kijko.errors import (
     Unavailable,
     UpstreamError,
 )
+from kijko.models import ModelFailure, Question, Usage
 from kijko.types import (
     Accepted,
     Execution,
@@ -48,6 +49,11 @@ from kijko.types import (
     Skill,
     SkillCategory,
     SkillSort,
+    SkillStats,
+    SkillVersion,
+    StatsDay,
+    StatsPeriod,
+    TestRun,
 )
 
 __all__ = [
@@ -70,18 +76,26 @@ __all__ = [
     "InvalidInput",
     "KijkoError",
     "LimitReached",
+    "ModelFailure",
     "NotFound",
     "Organization",
     "OutputFormat",
     "Parameters",
+    "Question",
     "RateLimited",
     "Skill",
     "SkillCategory",
     "SkillSort",
+    "SkillStats",
+    "SkillVersion",
     "StartError",
+    "StatsDay",
+    "StatsPeriod",
+    "TestRun",
     "Unauthenticated",
     "Unavailable",
     "UpstreamError",
+    "Usage",
     "Worker",
     "__version__",
     "connect",

@@ -21,6 +21,10 @@ from kijko.types import (
     Skill,
     SkillCategory,
     SkillSort,
+    SkillStats,
+    SkillVersion,
+    StatsPeriod,
+    TestRun,
 )
 
 T = TypeVar("T")
@@ -53,10 +57,11 @@ class Call(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Rows(Generic[T]):
-    """A part of a list."""
+    """A part of a list, and where the next one begins, if that is told."""
 
     rows: list[T]
     total: int
+    next: str | None = None
 
 
 #: How many rows a lazy list asks for at a time.
@@ -92,7 +97,7 @@ def _nothing(_: Any) -> None:
 
 
 def _rows(read: Callable[[Any], T]) -> Callable[[Any], Rows[T]]:
-    return lambda answer: Rows([read(row) for row in answer["rows"]], answer["total"])
+    return lambda answer: Rows([read(row) for row in answer["rows"]], answer["total"], answer.get("next"))
 
 
 def _moment(value: datetime | date | None) -> str | Unset:
@@ -110,6 +115,7 @@ def create_skill(
     description: str | None,
     category: SkillCategory | str | None,
     model: str | None,
+    fallback_model: str | None,
     parameters: Parameters | Mapping[str, Any] | None,
     input_schema: Sequence[InputField | Mapping[str, Any]] | None,
     output_format: OutputFormat | str | None,
@@ -122,6 +128,7 @@ def create_skill(
             "description": _given(description),
             "category": _given(category),
             "model": _given(model),
+            "fallbackModel": _given(fallback_model),
             "parameters": _parameters(_given(parameters)),
             "inputSchema": _schema(_given(input_schema)),
             "outputFormat": _given(output_format),
@@ -165,6 +172,7 @@ def update_skill(
     category: SkillCategory | str | Unset,
     prompt_template: str | Unset,
     model: str | Unset,
+    fallback_model: str | Unset | None,
     parameters: Parameters | Mapping[str, Any] | Unset,
     input_schema: Sequence[InputField | Mapping[str, Any]] | Unset | None,
     output_format: OutputFormat | str | Unset,
@@ -177,6 +185,7 @@ def update_skill(
             "category": category,
             "promptTemplate": prompt_template,
             "model": model,
+            "fallbackModel": fallback_model,
             "parameters": _parameters(parameters),
             "inputSchema": _schema(input_schema),
             "outputFormat": output_format,
@@ -201,7 +210,7 @@ def get_execution(execution: UUID | str) -> Call[Execution]:
 
 def list_executions(
     *,
-    offset: int,
+    after: str | None,
     skill: UUID | str | None,
     status: ExecutionStatus | str | None,
     execution_type: ExecutionType | str | None,
@@ -215,11 +224,72 @@ def list_executions(
             "executionType": _given(execution_type),
             "startDate": _moment(start),
             "endDate": _moment(end),
-            "offset": offset,
+            "after": _given(after),
             "limit": PAGE_SIZE,
         }
     )
     return Call("executions.list", None, body, _rows(Execution._of))
+
+
+def retry_execution(execution: UUID | str, key: str | None) -> Call[UUID]:
+    return Call("executions.retry", str(execution), None, lambda answer: UUID(answer["newExecutionId"]), key)
+
+
+def test_skill(skill: UUID | str, input: Mapping[str, Any] | None) -> Call[TestRun]:
+    return Call("skills.test", str(skill), _body({"input": dict(input or {})}), TestRun._of)
+
+
+def test_draft(
+    *,
+    prompt_template: str,
+    system_prompt: str | None,
+    model: str | None,
+    parameters: Parameters | Mapping[str, Any] | None,
+    input: Mapping[str, Any] | None,
+) -> Call[TestRun]:
+    body = _body(
+        {
+            "promptTemplate": prompt_template,
+            "systemPrompt": _given(system_prompt),
+            "model": _given(model),
+            "parameters": _parameters(_given(parameters)),
+            "input": dict(input or {}),
+        }
+    )
+    return Call("skills.test_draft", None, body, TestRun._of)
+
+
+def get_test(test: str) -> Call[TestRun]:
+    return Call("tests.get", test, None, TestRun._of)
+
+
+def list_versions(skill: UUID | str, *, page: int) -> Call[Rows[SkillVersion]]:
+    body = _body({"page": page, "pageSize": PAGE_SIZE})
+    return Call("skills.versions", str(skill), body, _rows(SkillVersion._of))
+
+
+def get_version(skill: UUID | str, number: int) -> Call[SkillVersion]:
+    return Call("skills.version", str(skill), _body({"number": number}), SkillVersion._of)
+
+
+def restore_version(skill: UUID | str, number: int) -> Call[Skill]:
+    return Call("skills.restore", str(skill), _body({"number": number}), Skill._of)
+
+
+def duplicate_skill(skill: UUID | str, new_name: str | None) -> Call[Skill]:
+    return Call("skills.duplicate", str(skill), _body({"newName": _given(new_name)}), Skill._of)
+
+
+def export_skill(skill: UUID | str) -> Call[dict[str, Any]]:
+    return Call("skills.export", str(skill), None, dict)
+
+
+def import_skill(exported: Mapping[str, Any]) -> Call[Skill]:
+    return Call("skills.import", None, _body(exported), Skill._of)
+
+
+def skill_stats(skill: UUID | str, period: StatsPeriod | str) -> Call[SkillStats]:
+    return Call("skills.stats", str(skill), _body({"period": period}), SkillStats._of)
 
 
 def cancel_execution(execution: UUID | str) -> Call[None]:

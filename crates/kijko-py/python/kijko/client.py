@@ -8,7 +8,8 @@ be learnt twice and a type checker sees a forgotten ``await``; and one client ca
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from decimal import Decimal
 from types import TracebackType
 from typing import TypeVar
 from uuid import UUID
@@ -17,6 +18,7 @@ from kijko._calls import Call
 from kijko._kijko import Engine, Tenant
 from kijko.errors import ClientUnusable, InvalidInput
 from kijko.executions import AsyncExecutions, Executions
+from kijko.models import ProviderT, starter
 from kijko.skills import AsyncSkills, Skills
 
 __all__ = [
@@ -179,6 +181,36 @@ class Client:
         entrance = _entrance(name, id, token, api_key, operator, reason)
         return Organization(self._open().organization(**entrance))
 
+    def model_provider(
+        self,
+        name: str,
+        *,
+        input_cost_per_million: Decimal = Decimal(0),
+        output_cost_per_million: Decimal = Decimal(0),
+        max_output_tokens: int = 8192,
+    ) -> Callable[[ProviderT], ProviderT]:
+        """Registers a callable as a model: runs of skills that name it call it, in this process.
+
+        The callable takes a :class:`~kijko.models.Question` and returns text, or yields it in pieces; it may be
+        ``async``. The core's rules hold: retries, time limits, cancellation, tokens and cost.
+
+        Only this process knows the model, so it must run the jobs itself, as ``embedded`` does, and be the only one that
+        works on its database.
+
+        Args:
+            name: 1 to 100 characters; goes before a model of the catalogue of the same name.
+            input_cost_per_million: US dollars per million tokens of the prompt.
+            output_cost_per_million: The same for the answer.
+            max_output_tokens: The longest answer that it gives.
+        """
+
+        def register(provider: ProviderT) -> ProviderT:
+            rates = str(input_cost_per_million), str(output_cost_per_million)
+            self._open().offer_model(name, *rates, max_output_tokens, starter(provider))
+            return provider
+
+        return register
+
     def worker(self, *, concurrency: int | None = None) -> Worker:
         """Runs jobs for as long as it is open, besides or instead of other processes on the same database.
 
@@ -197,6 +229,22 @@ class AsyncClient:
 
     def __init__(self, client: Client) -> None:
         self._client = client
+
+    def model_provider(
+        self,
+        name: str,
+        *,
+        input_cost_per_million: Decimal = Decimal(0),
+        output_cost_per_million: Decimal = Decimal(0),
+        max_output_tokens: int = 8192,
+    ) -> Callable[[ProviderT], ProviderT]:
+        """See :meth:`Client.model_provider`."""
+        return self._client.model_provider(
+            name,
+            input_cost_per_million=input_cost_per_million,
+            output_cost_per_million=output_cost_per_million,
+            max_output_tokens=max_output_tokens,
+        )
 
     async def close(self) -> None:
         """See :meth:`Client.close`."""

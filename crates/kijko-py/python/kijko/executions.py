@@ -58,15 +58,15 @@ class Executions:
         Raises:
             InvalidInput: ``VALIDATION_ERROR``, when the first page is fetched.
         """
-        offset = 0
+        after: str | None = None
         while True:
             call = _calls.list_executions(
-                offset=offset, skill=skill, status=status, execution_type=execution_type, start=start, end=end
+                after=after, skill=skill, status=status, execution_type=execution_type, start=start, end=end
             )
             part = self._organization._make(call)
             yield from part.rows
-            offset += len(part.rows)
-            if offset >= part.total or not part.rows:
+            after = part.next
+            if after is None:
                 return
 
     def cancel(self, execution: UUID | str) -> None:
@@ -77,6 +77,23 @@ class Executions:
             Conflict: ``CANNOT_CANCEL`` when it has ended.
         """
         self._organization._make(_calls.cancel_execution(execution))
+
+    def retry(self, execution: UUID | str, *, idempotency_key: str | None = None) -> UUID:
+        """Runs what failed or was cancelled once more, with the present definition of its skill.
+
+        Args:
+            execution: Which one; it stays as it is.
+            idempotency_key: A name for this very request: made again within 24 hours, it starts no second run.
+
+        Returns:
+            The new execution.
+
+        Raises:
+            NotFound: ``EXECUTION_NOT_FOUND``, ``SKILL_NOT_FOUND``.
+            Conflict: ``CANNOT_RETRY``, ``SKILL_INACTIVE``, ``IDEMPOTENCY_CONFLICT``.
+            InvalidInput, Unavailable, LimitReached: As when a skill is executed.
+        """
+        return self._organization._make(_calls.retry_execution(execution, idempotency_key))
 
     def wait(self, execution: UUID | str, *, timeout: float | None = None) -> Execution:
         """Waits for a run to end, however it ends; look at ``status``. Ctrl-C ends the wait, not the run.
@@ -125,21 +142,25 @@ class AsyncExecutions:
         end: datetime | date | None = None,
     ) -> AsyncIterator[Execution]:
         """See :meth:`Executions.list`."""
-        offset = 0
+        after: str | None = None
         while True:
             call = _calls.list_executions(
-                offset=offset, skill=skill, status=status, execution_type=execution_type, start=start, end=end
+                after=after, skill=skill, status=status, execution_type=execution_type, start=start, end=end
             )
             part = await self._organization._make(call)
             for execution in part.rows:
                 yield execution
-            offset += len(part.rows)
-            if offset >= part.total or not part.rows:
+            after = part.next
+            if after is None:
                 return
 
     async def cancel(self, execution: UUID | str) -> None:
         """See :meth:`Executions.cancel`."""
         await self._organization._make(_calls.cancel_execution(execution))
+
+    async def retry(self, execution: UUID | str, *, idempotency_key: str | None = None) -> UUID:
+        """See :meth:`Executions.retry`."""
+        return await self._organization._make(_calls.retry_execution(execution, idempotency_key))
 
     async def wait(self, execution: UUID | str, *, timeout: float | None = None) -> Execution:
         """See :meth:`Executions.wait`. Cancelling the task ends the wait, not the run."""

@@ -2,18 +2,40 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from kijko import _calls
-from kijko._calls import UNSET, Unset
-from kijko.types import Accepted, InputField, OutputFormat, Parameters, Skill, SkillCategory, SkillSort
+from kijko._calls import UNSET, Call, Unset
+from kijko.types import (
+    Accepted,
+    InputField,
+    OutputFormat,
+    Parameters,
+    Skill,
+    SkillCategory,
+    SkillSort,
+    SkillStats,
+    SkillVersion,
+    StatsPeriod,
+    TestRun,
+)
 
 if TYPE_CHECKING:
     from kijko.client import AsyncOrganization, Organization
 
 __all__ = ["AsyncSkills", "Skills"]
+
+#: Seconds between two looks at a test that is waited for.
+_LOOK_INTERVAL = 0.1
+
+
+def _check_deadline(deadline: float, timeout: float) -> None:
+    if time.monotonic() > deadline:
+        raise TimeoutError(f"The test has not ended within {timeout} seconds; it goes on")
 
 
 class Skills:
@@ -30,6 +52,7 @@ class Skills:
         description: str | None = None,
         category: SkillCategory | str | None = None,
         model: str | None = None,
+        fallback_model: str | None = None,
         parameters: Parameters | Mapping[str, Any] | None = None,
         input_schema: Sequence[InputField | Mapping[str, Any]] | None = None,
         output_format: OutputFormat | str | None = None,
@@ -43,6 +66,7 @@ class Skills:
             description: At most 500 characters.
             category: ``custom`` when None.
             model: The product's name of a model; checked when the skill runs, not here.
+            fallback_model: What stands in when the provider of the first is down.
             parameters: How the model is sampled; temperature 1 and 4096 tokens when None.
             input_schema: The template's variables, at most 50.
             output_format: ``markdown`` when None.
@@ -59,6 +83,7 @@ class Skills:
             description=description,
             category=category,
             model=model,
+            fallback_model=fallback_model,
             parameters=parameters,
             input_schema=input_schema,
             output_format=output_format,
@@ -111,12 +136,14 @@ class Skills:
         category: SkillCategory | str | Unset = UNSET,
         prompt_template: str | Unset = UNSET,
         model: str | Unset = UNSET,
+        fallback_model: str | Unset | None = UNSET,
         parameters: Parameters | Mapping[str, Any] | Unset = UNSET,
         input_schema: Sequence[InputField | Mapping[str, Any]] | Unset | None = UNSET,
         output_format: OutputFormat | str | Unset = UNSET,
         is_active: bool | Unset = UNSET,
     ) -> Skill:
-        """Changes what is named; the rest keeps its value. None clears ``description`` and ``input_schema``.
+        """Changes what is named; the rest keeps its value. None clears ``description``, ``input_schema``
+        and ``fallback_model``.
 
         Raises:
             NotFound: ``SKILL_NOT_FOUND``.
@@ -130,6 +157,7 @@ class Skills:
             category=category,
             prompt_template=prompt_template,
             model=model,
+            fallback_model=fallback_model,
             parameters=parameters,
             input_schema=input_schema,
             output_format=output_format,
@@ -164,6 +192,131 @@ class Skills:
         """
         return self._organization._make(_calls.execute_skill(skill, input, idempotency_key))
 
+    def test(self, skill: UUID | str, input: Mapping[str, Any] | None = None, *, timeout: float = 300) -> TestRun:
+        """Tries a skill without a trace in history and waits for what comes of it; look at ``status``.
+
+        It counts against the limits of the plan. Inactive skills can be tried too, and the input is not held against
+        the schema.
+
+        Args:
+            skill: Which one.
+            input: Values of the template's variables.
+            timeout: Seconds to wait.
+
+        Raises:
+            NotFound: ``SKILL_NOT_FOUND``.
+            InvalidInput: ``MODEL_NOT_SUPPORTED``, ``VALIDATION_ERROR``.
+            TimeoutError: It has not ended in time.
+        """
+        return self._tried(_calls.test_skill(skill, input), timeout)
+
+    def test_draft(
+        self,
+        *,
+        prompt_template: str,
+        system_prompt: str | None = None,
+        model: str | None = None,
+        parameters: Parameters | Mapping[str, Any] | None = None,
+        input: Mapping[str, Any] | None = None,
+        timeout: float = 300,
+    ) -> TestRun:
+        """Tries what is not stored; see :meth:`test`.
+
+        Args:
+            prompt_template: 10 to 200 000 characters.
+            system_prompt: At most 20 000 characters; the system instruction.
+            model: The default model when None.
+            parameters: How the model is sampled.
+            input: Values of the template's variables.
+            timeout: Seconds to wait.
+        """
+        call = _calls.test_draft(
+            prompt_template=prompt_template,
+            system_prompt=system_prompt,
+            model=model,
+            parameters=parameters,
+            input=input,
+        )
+        return self._tried(call, timeout)
+
+    def _tried(self, call: Call[TestRun], timeout: float) -> TestRun:
+        test = self._organization._make(call)
+        deadline = time.monotonic() + timeout
+        while not test.status.is_final:
+            _check_deadline(deadline, timeout)
+            time.sleep(_LOOK_INTERVAL)
+            test = self._organization._make(_calls.get_test(test.id))
+        return test
+
+    def versions(self, skill: UUID | str) -> Iterator[SkillVersion]:
+        """The definitions that a skill had, the latest first, without what they define; see :meth:`version`.
+
+        Raises:
+            NotFound: ``SKILL_NOT_FOUND``, when the first page is fetched.
+        """
+        page = 1
+        while True:
+            part = self._organization._make(_calls.list_versions(skill, page=page))
+            yield from part.rows
+            if page * _calls.PAGE_SIZE >= part.total or not part.rows:
+                return
+            page += 1
+
+    def version(self, skill: UUID | str, number: int) -> SkillVersion:
+        """One definition of a skill.
+
+        Raises:
+            NotFound: ``SKILL_NOT_FOUND``, ``VERSION_NOT_FOUND``.
+        """
+        return self._organization._make(_calls.get_version(skill, number))
+
+    def restore(self, skill: UUID | str, number: int) -> Skill:
+        """Gives a skill the definition of an earlier version, as a new version.
+
+        Raises:
+            NotFound: ``SKILL_NOT_FOUND``, ``VERSION_NOT_FOUND``.
+        """
+        return self._organization._make(_calls.restore_version(skill, number))
+
+    def duplicate(self, skill: UUID | str, *, new_name: str | None = None) -> Skill:
+        """A copy of a skill, without its history.
+
+        Args:
+            skill: Which one.
+            new_name: The name followed by ``(Copy)`` when None.
+
+        Raises:
+            NotFound: ``SKILL_NOT_FOUND``.
+            Conflict: ``SKILL_NAME_EXISTS``.
+            InvalidInput: ``VALIDATION_ERROR``.
+        """
+        return self._organization._make(_calls.duplicate_skill(skill, new_name))
+
+    def export(self, skill: UUID | str) -> dict[str, Any]:
+        """A skill as JSON to take along, without ids, counters and dates; see :meth:`import_`.
+
+        Raises:
+            NotFound: ``SKILL_NOT_FOUND``.
+        """
+        return self._organization._make(_calls.export_skill(skill))
+
+    def import_(self, exported: Mapping[str, Any]) -> Skill:
+        """Makes a skill of an export. A name that is taken gets a number.
+
+        Raises:
+            InvalidInput: ``VALIDATION_ERROR``, ``UNSUPPORTED_VERSION``.
+        """
+        return self._organization._make(_calls.import_skill(exported))
+
+    def stats(self, skill: UUID | str, *, period: StatsPeriod | str = StatsPeriod.MONTH) -> SkillStats:
+        """What the runs of a skill add up to.
+
+        Raises:
+            NotFound: ``SKILL_NOT_FOUND``.
+            InvalidInput: ``VALIDATION_ERROR``.
+        """
+        return self._organization._make(_calls.skill_stats(skill, period))
+
 
 class AsyncSkills:
     """The same as :class:`Skills`, to ``await``."""
@@ -179,6 +332,7 @@ class AsyncSkills:
         description: str | None = None,
         category: SkillCategory | str | None = None,
         model: str | None = None,
+        fallback_model: str | None = None,
         parameters: Parameters | Mapping[str, Any] | None = None,
         input_schema: Sequence[InputField | Mapping[str, Any]] | None = None,
         output_format: OutputFormat | str | None = None,
@@ -191,6 +345,7 @@ class AsyncSkills:
             description=description,
             category=category,
             model=model,
+            fallback_model=fallback_model,
             parameters=parameters,
             input_schema=input_schema,
             output_format=output_format,
@@ -230,6 +385,7 @@ class AsyncSkills:
         category: SkillCategory | str | Unset = UNSET,
         prompt_template: str | Unset = UNSET,
         model: str | Unset = UNSET,
+        fallback_model: str | Unset | None = UNSET,
         parameters: Parameters | Mapping[str, Any] | Unset = UNSET,
         input_schema: Sequence[InputField | Mapping[str, Any]] | Unset | None = UNSET,
         output_format: OutputFormat | str | Unset = UNSET,
@@ -243,6 +399,7 @@ class AsyncSkills:
             category=category,
             prompt_template=prompt_template,
             model=model,
+            fallback_model=fallback_model,
             parameters=parameters,
             input_schema=input_schema,
             output_format=output_format,
@@ -259,3 +416,71 @@ class AsyncSkills:
     ) -> Accepted:
         """See :meth:`Skills.execute`."""
         return await self._organization._make(_calls.execute_skill(skill, input, idempotency_key))
+
+    async def test(self, skill: UUID | str, input: Mapping[str, Any] | None = None, *, timeout: float = 300) -> TestRun:
+        """See :meth:`Skills.test`."""
+        return await self._tried(_calls.test_skill(skill, input), timeout)
+
+    async def test_draft(
+        self,
+        *,
+        prompt_template: str,
+        system_prompt: str | None = None,
+        model: str | None = None,
+        parameters: Parameters | Mapping[str, Any] | None = None,
+        input: Mapping[str, Any] | None = None,
+        timeout: float = 300,
+    ) -> TestRun:
+        """See :meth:`Skills.test_draft`."""
+        call = _calls.test_draft(
+            prompt_template=prompt_template,
+            system_prompt=system_prompt,
+            model=model,
+            parameters=parameters,
+            input=input,
+        )
+        return await self._tried(call, timeout)
+
+    async def _tried(self, call: Call[TestRun], timeout: float) -> TestRun:
+        test = await self._organization._make(call)
+        deadline = time.monotonic() + timeout
+        while not test.status.is_final:
+            _check_deadline(deadline, timeout)
+            await asyncio.sleep(_LOOK_INTERVAL)
+            test = await self._organization._make(_calls.get_test(test.id))
+        return test
+
+    async def versions(self, skill: UUID | str) -> AsyncIterator[SkillVersion]:
+        """See :meth:`Skills.versions`."""
+        page = 1
+        while True:
+            part = await self._organization._make(_calls.list_versions(skill, page=page))
+            for one in part.rows:
+                yield one
+            if page * _calls.PAGE_SIZE >= part.total or not part.rows:
+                return
+            page += 1
+
+    async def version(self, skill: UUID | str, number: int) -> SkillVersion:
+        """See :meth:`Skills.version`."""
+        return await self._organization._make(_calls.get_version(skill, number))
+
+    async def restore(self, skill: UUID | str, number: int) -> Skill:
+        """See :meth:`Skills.restore`."""
+        return await self._organization._make(_calls.restore_version(skill, number))
+
+    async def duplicate(self, skill: UUID | str, *, new_name: str | None = None) -> Skill:
+        """See :meth:`Skills.duplicate`."""
+        return await self._organization._make(_calls.duplicate_skill(skill, new_name))
+
+    async def export(self, skill: UUID | str) -> dict[str, Any]:
+        """See :meth:`Skills.export`."""
+        return await self._organization._make(_calls.export_skill(skill))
+
+    async def import_(self, exported: Mapping[str, Any]) -> Skill:
+        """See :meth:`Skills.import_`."""
+        return await self._organization._make(_calls.import_skill(exported))
+
+    async def stats(self, skill: UUID | str, *, period: StatsPeriod | str = StatsPeriod.MONTH) -> SkillStats:
+        """See :meth:`Skills.stats`."""
+        return await self._organization._make(_calls.skill_stats(skill, period))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -23,6 +23,11 @@ __all__ = [
     "Skill",
     "SkillCategory",
     "SkillSort",
+    "SkillStats",
+    "SkillVersion",
+    "StatsDay",
+    "StatsPeriod",
+    "TestRun",
 ]
 
 _T = TypeVar("_T")
@@ -67,6 +72,14 @@ class SkillSort(StrEnum):
     NAME = "name"
     MOST_USED = "most-used"
     POPULAR = "popular"
+
+
+class StatsPeriod(StrEnum):
+    """So many UTC days, today included."""
+
+    WEEK = "7d"
+    MONTH = "30d"
+    QUARTER = "90d"
 
 
 class ExecutionStatus(StrEnum):
@@ -200,12 +213,14 @@ class Skill(_Answer):
         category: What it is for.
         prompt_template: 20 to 10 000 characters; variables are written ``{{name}}``.
         model: The product's name of the model, resolved when the skill runs.
+        fallback_model: What stands in when the provider of the first is down.
         parameters: How the model is sampled.
         input_schema: The template's variables, in the order of display; None when never given.
         output_format: How to show the output.
         is_active: Whether it can be run.
         execution_count: Runs that reached ``completed``.
         star_count: People who starred it.
+        version: The number of its present definition, from 1.
         last_executed_at: When the latest completed run ended, UTC.
         created_at: UTC.
         updated_at: UTC; changes with every edit and every completed run.
@@ -218,12 +233,14 @@ class Skill(_Answer):
     category: SkillCategory
     prompt_template: str
     model: str
+    fallback_model: str | None
     parameters: Parameters
     input_schema: tuple[InputField, ...] | None
     output_format: OutputFormat
     is_active: bool
     execution_count: int
     star_count: int
+    version: int
     last_executed_at: datetime | None
     created_at: datetime
     updated_at: datetime
@@ -243,12 +260,14 @@ class Skill(_Answer):
             category=SkillCategory(json["category"]),
             prompt_template=json["promptTemplate"],
             model=json["model"],
+            fallback_model=json.get("fallbackModel"),
             parameters=Parameters._of(json["parameters"]),
             input_schema=None if schema is None else tuple(InputField._of(one) for one in schema),
             output_format=OutputFormat(json["outputFormat"]),
             is_active=json["isActive"],
             execution_count=json["executionCount"],
             star_count=json["starCount"],
+            version=json["version"],
             last_executed_at=_optional(datetime.fromisoformat, json.get("lastExecutedAt")),
             created_at=datetime.fromisoformat(json["createdAt"]),
             updated_at=datetime.fromisoformat(json["updatedAt"]),
@@ -279,6 +298,7 @@ class Execution(_Answer):
     Attributes:
         id: Names it.
         skill_id: None after the skill was deleted.
+        skill_version: The version of the skill that it ran; None until it starts.
         user_id: Whose it is.
         execution_type: What started it.
         reference_id: The habit or reflex that started it.
@@ -299,6 +319,7 @@ class Execution(_Answer):
 
     id: UUID
     skill_id: UUID | None
+    skill_version: int | None
     user_id: UUID
     execution_type: ExecutionType
     reference_id: UUID | None
@@ -325,6 +346,7 @@ class Execution(_Answer):
             _json=json,
             id=UUID(json["id"]),
             skill_id=_optional(UUID, json.get("skillId")),
+            skill_version=json.get("skillVersion"),
             user_id=UUID(json["userId"]),
             execution_type=ExecutionType(json["executionType"]),
             reference_id=_optional(UUID, json.get("referenceId")),
@@ -341,6 +363,168 @@ class Execution(_Answer):
             executed_at=datetime.fromisoformat(json["executedAt"]),
             completed_at=_optional(datetime.fromisoformat, json.get("completedAt")),
             skill=_optional(Skill._of, json.get("skill")),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SkillVersion(_Answer):
+    """A definition that a skill had; it never changes.
+
+    Attributes:
+        number: From 1.
+        author_id: Who made it.
+        created_at: UTC.
+        is_current: Whether runs that start now use it.
+        prompt_template: None in a list.
+        model: None in a list.
+        parameters: None in a list.
+        input_schema: None in a list, and when never given.
+    """
+
+    number: int
+    author_id: UUID
+    created_at: datetime
+    is_current: bool
+    prompt_template: str | None
+    model: str | None
+    parameters: Parameters | None
+    input_schema: tuple[InputField, ...] | None
+
+    def __hash__(self) -> int:
+        return hash((self.number, self.created_at))
+
+    @classmethod
+    def _of(cls, json: Mapping[str, Any]) -> SkillVersion:
+        schema = json.get("inputSchema")
+        return cls(
+            _json=json,
+            number=json["number"],
+            author_id=UUID(json["authorId"]),
+            created_at=datetime.fromisoformat(json["createdAt"]),
+            is_current=json["isCurrent"],
+            prompt_template=json.get("promptTemplate"),
+            model=json.get("model"),
+            parameters=_optional(Parameters._of, json.get("parameters")),
+            input_schema=None if schema is None else tuple(InputField._of(one) for one in schema),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TestRun(_Answer):
+    """A skill that is tried without a trace in history; kept for an hour.
+
+    Attributes:
+        id: ``test-`` and a UUID.
+        status: Where it stands.
+        output: The answer; present when completed, may be empty.
+        tokens_used: Of prompt and answer.
+        duration_ms: Milliseconds from its start to its end.
+        error_message: Why it failed, for people.
+        error_code: The same for programs, UPPER_SNAKE.
+    """
+
+    __test__ = False  # For pytest, which takes it for a test.
+
+    id: str
+    status: ExecutionStatus
+    output: str | None
+    tokens_used: int | None
+    duration_ms: int | None
+    error_message: str | None
+    error_code: str | None
+
+    def __hash__(self) -> int:
+        return hash((self.id, self.status))
+
+    @classmethod
+    def _of(cls, json: Mapping[str, Any]) -> TestRun:
+        return cls(
+            _json=json,
+            id=json["executionId"],
+            status=ExecutionStatus(json["status"]),
+            output=json.get("output"),
+            tokens_used=json.get("tokensUsed"),
+            duration_ms=json.get("durationMs"),
+            error_message=json.get("error"),
+            error_code=json.get("errorCode"),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatsDay:
+    """The runs of one UTC day: executions that completed or failed.
+
+    Attributes:
+        date: The day.
+        count: Runs.
+        success_count: Those that completed.
+        failure_count: Those that failed.
+        tokens: Of all of them.
+        cost_cents: US cents, of all of them.
+    """
+
+    date: date
+    count: int
+    success_count: int
+    failure_count: int
+    tokens: int
+    cost_cents: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SkillStats(_Answer):
+    """What the runs of a skill add up to over a period.
+
+    Attributes:
+        total_runs: Executions that completed or failed.
+        success_rate: A whole percentage.
+        avg_tokens: Rounded.
+        avg_duration_ms: Of completed runs, rounded down.
+        total_cost_cents: US cents.
+        days: One for each day, ascending, today being the last.
+        executions_by_type: Runs by what started them.
+        executions_by_status: All executions by where they stand.
+    """
+
+    total_runs: int
+    success_rate: int
+    avg_tokens: int
+    avg_duration_ms: int
+    total_cost_cents: int
+    days: tuple[StatsDay, ...]
+    executions_by_type: Mapping[ExecutionType, int]
+    executions_by_status: Mapping[ExecutionStatus, int]
+
+    def __hash__(self) -> int:
+        return hash((self.total_runs, self.days))
+
+    @classmethod
+    def _of(cls, json: Mapping[str, Any]) -> SkillStats:
+        overview = json["overview"]
+        return cls(
+            _json=json,
+            total_runs=overview["totalRuns"],
+            success_rate=overview["successRate"],
+            avg_tokens=overview["avgTokens"],
+            avg_duration_ms=overview["avgDurationMs"],
+            total_cost_cents=overview["totalCostCents"],
+            days=tuple(
+                StatsDay(
+                    date=date.fromisoformat(day["date"]),
+                    count=day["count"],
+                    success_count=day["successCount"],
+                    failure_count=day["failureCount"],
+                    tokens=day["tokens"],
+                    cost_cents=day["costCents"],
+                )
+                for day in json["executionsOverTime"]
+            ),
+            executions_by_type=MappingProxyType(
+                {ExecutionType(name): count for name, count in json["executionsByType"].items()}
+            ),
+            executions_by_status=MappingProxyType(
+                {ExecutionStatus(name): count for name, count in json["executionsByStatus"].items()}
+            ),
         )
 
 

@@ -46,7 +46,7 @@ impl OwnProviders for OwnKeyProviders {
                 }
                 Arc::new(OpenAiProvider::new(self.guarded.clone(), endpoint.clone(), Some(key))?)
             }
-            (Provider::Offline, _) => {
+            (Provider::Offline | Provider::Program, _) => {
                 return Err(Error::Unavailable { code: Code::ProviderNotConfigured, source: None });
             }
         })

@@ -1,0 +1,101 @@
+"""Python and a server on one database: each sees what the other does, and a run of the server is followed here."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import kijko
+import pytest
+from conftest import make_data_dir
+
+TARGET = Path(os.environ.get("CARGO_TARGET_DIR", Path(__file__).parents[2] / "target"))
+PORT = 18765
+
+
+def post(path: str, body: dict[str, Any], token: str | None = None) -> Any:
+    headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
+    request = urllib.request.Request(f"http://127.0.0.1:{PORT}{path}", json.dumps(body).encode(), headers)
+    with urllib.request.urlopen(request, timeout=10) as reply:
+        return json.loads(reply.read() or "null")
+
+
+def is_up() -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{PORT}/health", timeout=1):
+            return True
+    except OSError:  # Not there yet, or there and not ready to answer.
+        return False
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Path]:
+    """A server on an embedded database; its data directory."""
+    data_dir = make_data_dir()
+    settings = {"KIJKO_DATA_DIR": str(data_dir), "HOST": "127.0.0.1", "PORT": str(PORT), "SHUTDOWN_GRACE_SECS": "1"}
+    program = TARGET / "debug" / "kijko-http"
+    assert program.exists(), f"{program} is missing: cargo build -p kijko-http"
+    with subprocess.Popen([program], env=os.environ | settings, stdout=subprocess.DEVNULL) as process:
+        try:
+            deadline = time.monotonic() + 60
+            while not is_up():
+                assert process.poll() is None and time.monotonic() < deadline, "the server does not start"
+                time.sleep(0.05)
+            yield data_dir
+        finally:
+            process.terminate()
+
+
+@pytest.fixture
+def beside(server: Path) -> kijko.Client:
+    """A client of the same database, which leaves the jobs to the server."""
+    socket = next((server / "postgres" / "run").glob(".s.PGSQL.*[0-9]"))
+    port = socket.name.rsplit(".", 1)[1]
+    url = f"postgresql://kijko_app@localhost:{port}/kijko?host={socket.parent}"
+    return kijko.connect(url, kijko_data_dir=server)
+
+
+def test_what_python_asks_for_the_server_runs(beside: kijko.Client) -> None:
+    with beside as client:
+        org = client.organization("Oracle", operator="oracle-cortex", reason="nightly review")
+        skill = org.skills.create(name="Summary", prompt_template="Summarise in one line: {{text}}")
+        run = org.skills.execute(skill.id, {"text": "Kijko keeps tenants apart."})
+        pieces = list(org.executions.stream(run.id))
+        done = org.executions.wait(run.id, timeout=30)
+        assert (done.status, done.output) == ("completed", "".join(pieces))
+        assert len(pieces) > 1, "the pieces came from the server's process while it wrote them"
+
+
+def test_a_token_and_a_key_of_the_server_are_good_here_as_far_as_they_reach(beside: kijko.Client) -> None:
+    person = {"email": "ada@example.com", "password": "testpass123", "first_name": "Ada", "last_name": "L"}
+    token = post("/api/v1/auth/signup", person)["access_token"]
+    skill = post("/api/v1/skills", {"name": "Hers", "promptTemplate": "Summarise this: {{text}}"}, token)
+    reading, writing = (
+        post("/api/v1/security/api-keys", {"name": "A key", "expiration": "never", "scopes": [scope]}, token)["key"]
+        for scope in ("read", "write")
+    )
+    with beside as client:
+        assert client.organization(token=token).skills.get(skill["id"]).name == "Hers"
+        reader, writer = client.organization(api_key=reading), client.organization(api_key=writing)
+        assert [one.name for one in reader.skills.list()] == ["Hers"]
+        assert writer.skills.update(skill["id"], description="Changed").description == "Changed"
+        for refused in (
+            lambda: reader.skills.update(skill["id"], description="No"),
+            lambda: reader.skills.execute(skill["id"]),
+            lambda: writer.skills.delete(skill["id"]),
+        ):
+            with pytest.raises(kijko.Forbidden) as error:
+                refused()
+            assert error.value.code == "INSUFFICIENT_SCOPE"
+        post("/api/v1/auth/logout", {}, token)
+        deadline = time.monotonic() + 5
+        with pytest.raises(kijko.Unauthenticated):
+            while time.monotonic() < deadline:
+                client.organization(token=token).skills.get(skill["id"])
+                time.sleep(0.05)

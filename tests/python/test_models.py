@@ -1,0 +1,219 @@
+"""Models that Python serves: whatever a provider does, the run ends with its code and the worker lives on."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from decimal import Decimal
+from typing import Any
+
+import kijko
+import pytest
+from conftest import make_data_dir
+from kijko.models import Part
+
+
+@pytest.fixture(scope="module")
+def own_client() -> Iterator[kijko.Client]:
+    """Nothing waits long, so that hanging is noticed soon."""
+    settings: dict[str, Any] = {
+        "execution_hard_limit_secs": 4,
+        "execution_soft_limit_secs": 2,
+        "model_inactivity_timeout_secs": 1,
+        "model_backoff_ms": 10,
+    }
+    with kijko.embedded(make_data_dir(), **settings) as client:
+        yield client
+
+
+Run = Callable[..., kijko.Execution]
+
+
+@pytest.fixture
+def run(own_client: kijko.Client) -> Run:
+    """Runs a skill of this model to its end."""
+    org = own_client.organization("Models", operator="tests", reason="a test")
+
+    def run(model: str, text: str = "hello", **more: Any) -> kijko.Execution:
+        skill = org.skills.create(name=f"With {model}", prompt_template="Please answer this: {{text}}", model=model, **more)
+        try:
+            return org.executions.wait(org.skills.execute(skill.id, {"text": text}).id, timeout=30)
+        finally:
+            org.skills.delete(skill.id)
+
+    return run
+
+
+def test_a_callable_answers_and_costs_what_it_says(own_client: kijko.Client, run: Run) -> None:
+    asked: list[kijko.Question] = []
+
+    @own_client.model_provider("plain", input_cost_per_million=Decimal(1_000_000), output_cost_per_million=Decimal(0))
+    def plain(question: kijko.Question) -> str:
+        asked.append(question)
+        return question.prompt.upper()
+
+    done = run("plain", parameters=kijko.Parameters(temperature=0.25, max_tokens=50, stop_sequences=("END",)))
+    assert (done.status, done.output) == ("completed", "PLEASE ANSWER THIS: HELLO")
+    assert done.prompt_tokens is not None and done.prompt_tokens > 0, "tokens that were not told are estimated"
+    assert done.cost_cents == done.prompt_tokens * 100, "one dollar a token, half of them for free"
+    assert asked == [
+        kijko.Question(
+            model="plain",
+            prompt="Please answer this: hello",
+            system=None,
+            max_tokens=50,
+            temperature=0.25,
+            top_p=None,
+            top_k=None,
+            stop_sequences=("END",),
+        )
+    ]
+
+
+def test_every_kind_of_callable_may_answer(own_client: kijko.Client, run: Run) -> None:
+    @own_client.model_provider("generator")
+    def generator(question: kijko.Question) -> Iterator[Part]:
+        yield "a"
+        yield kijko.Usage(3, 1)
+        yield "b"
+        yield kijko.Usage(3, 2)
+
+    @own_client.model_provider("coroutine")
+    async def coroutine(question: kijko.Question) -> str:
+        await asyncio.sleep(0.01)
+        return "ab"
+
+    @own_client.model_provider("async-generator")
+    async def async_generator(question: kijko.Question) -> AsyncIterator[Part]:
+        for piece in "ab":
+            await asyncio.sleep(0.01)
+            yield piece
+
+    done = run("generator")
+    assert (done.output, done.prompt_tokens, done.completion_tokens) == ("ab", 3, 2), "the last figures count"
+    assert [run(model).output for model in ("coroutine", "async-generator")] == ["ab", "ab"]
+    assert run("generator").status == "completed", "the worker lives on"
+
+
+def test_what_a_provider_raises_ends_the_run_and_says_no_more_than_it_should(
+    own_client: kijko.Client, run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    @own_client.model_provider("raising")
+    def raising(question: kijko.Question) -> str:
+        raise ValueError("the password is hunter2")
+
+    @own_client.model_provider("raising-late")
+    async def raising_late(question: kijko.Question) -> AsyncIterator[Part]:
+        yield "half an ans"
+        raise ValueError("the password is hunter2")
+
+    @own_client.model_provider("telling")
+    def telling(question: kijko.Question) -> str:
+        raise kijko.ModelFailure("This model is resting today")
+
+    for model in ("raising", "raising-late"):
+        done = run(model)
+        assert (done.status, done.error_code) == ("failed", "API_ERROR")
+        assert done.error_message == "The model's program failed with ValueError"
+    assert "hunter2" in caplog.text, "whoever runs the program reads the whole of it in the log"
+    assert run("telling").error_message == "This model is resting today"
+
+
+def test_a_failure_that_may_pass_is_tried_again(own_client: kijko.Client, run: Run) -> None:
+    attempts = 0
+
+    @own_client.model_provider("flaky")
+    def flaky(question: kijko.Question) -> str:
+        nonlocal attempts
+        attempts += 1
+        if attempts < 3:
+            raise kijko.ModelFailure("Not yet", retryable=True)
+        return "now"
+
+    assert (run("flaky").output, attempts) == ("now", 3)
+
+
+@pytest.mark.parametrize("wrong", [5, None, b"bytes", [1, 2], object()])
+def test_an_answer_of_a_wrong_type_is_no_answer(own_client: kijko.Client, run: Run, wrong: Any) -> None:
+    own_client.model_provider("wrong")(lambda question: wrong)
+    done = run("wrong")
+    assert (done.status, done.error_code) == ("failed", "API_ERROR")
+    assert "where text was expected" in (done.error_message or "")
+
+
+def test_a_provider_that_hangs_is_given_up(own_client: kijko.Client, run: Run) -> None:
+    release = threading.Event()
+    cancelled = threading.Event()
+
+    @own_client.model_provider("hanging")
+    def hanging(question: kijko.Question) -> str:
+        release.wait()
+        return "too late"
+
+    @own_client.model_provider("hanging-async")
+    async def hanging_async(question: kijko.Question) -> str:
+        try:
+            await asyncio.sleep(3600)
+        except asyncio.CancelledError:
+            cancelled.set()
+            raise
+        return "too late"
+
+    assert run("hanging").error_code == "PROVIDER_UNREACHABLE"
+    assert run("hanging-async").error_code == "PROVIDER_UNREACHABLE"
+    assert cancelled.wait(5), "the task was cancelled"
+    release.set()
+
+
+def test_a_provider_that_never_stops_is_stopped(own_client: kijko.Client, run: Run) -> None:
+    stopped = threading.Event()
+
+    @own_client.model_provider("endless")
+    def endless(question: kijko.Question) -> Iterator[Part]:
+        try:
+            while True:
+                time.sleep(0.05)
+                yield "and "
+        finally:
+            stopped.set()
+
+    assert run("endless").error_code == "EXECUTION_TIMEOUT"
+    assert stopped.wait(5), "the generator was closed"
+
+
+def test_cancelling_a_run_ends_the_provider(own_client: kijko.Client) -> None:
+    org = own_client.organization("Models", operator="tests", reason="a test")
+    begun, ended = threading.Event(), threading.Event()
+
+    @own_client.model_provider("slow")
+    async def slow(question: kijko.Question) -> AsyncIterator[Part]:
+        begun.set()
+        try:
+            while True:
+                await asyncio.sleep(0.05)
+                yield "slowly "
+        finally:
+            ended.set()
+
+    skill = org.skills.create(name="Slow", prompt_template="Take your time: {{text}}", model="slow")
+    run = org.skills.execute(skill.id, {"text": "x"})
+    assert begun.wait(10)
+    org.executions.cancel(run.id)
+    assert ended.wait(10), "nobody wanted the rest"
+    assert org.executions.get(run.id).status == "cancelled"
+
+
+def test_a_model_that_was_not_registered_is_refused(own_client: kijko.Client, run: Run) -> None:
+    with pytest.raises(kijko.InvalidInput) as refused:
+        run("nobody-has-this")
+    assert refused.value.code == "MODEL_NOT_SUPPORTED"
+
+
+@pytest.mark.parametrize(
+    "bad", [{"name": ""}, {"name": "x", "max_output_tokens": 0}, {"name": "x", "input_cost_per_million": Decimal(-1)}]
+)
+def test_a_model_is_registered_properly_or_not_at_all(own_client: kijko.Client, bad: dict[str, Any]) -> None:
+    with pytest.raises(kijko.InvalidInput):
+        own_client.model_provider(**bad)(lambda question: "x")
