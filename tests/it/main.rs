@@ -47,4 +47,5 @@ mod skills;
 mod social;
 mod statistics;
 mod team;
+mod templates;
 mod test_runs;

@@ -209,42 +209,6 @@ mod tests {
         assert_eq!(check(with_default, json!({})), "ok");
     }
 
-    /// `cargo test --release -p kijko-core -- --ignored what_rendering_costs --nocapture`
-    #[test]
-    #[ignore = "prints figures, which only a release build on a quiet machine is good for"]
-    #[expect(clippy::print_stdout, reason = "it is for whoever measures")]
-    fn what_rendering_costs() {
-        let megabyte = "x {{a}} ".repeat(1 << 17);
-        let many: Map<_, _> = (0..1000).map(|i| (format!("v{i}"), "y".repeat(1048).into())).collect();
-        let names: String = (0..1000).map(|i| format!("{{{{v{i}}}}} ")).collect();
-        for (what, template, input) in [
-            ("one variable of 1 MiB", format!("{{{{a}}}}{}", "z".repeat(9994)), map(json!({ "a": megabyte }))),
-            (
-                "three variables of 1 MiB",
-                format!("{{{{a}}}}{{{{a}}}}{{{{a}}}}{}", "z".repeat(9980)),
-                map(json!({ "a": megabyte })),
-            ),
-            ("1000 variables of 1 KiB", format!("{names:<10000}"), many),
-            ("5000 braces", "{".repeat(10_000), map(json!({ "a": megabyte }))),
-            ("nothing but beginnings", "{{a ".repeat(2500), map(json!({ "a": megabyte }))),
-            (
-                "a list of 1 MiB",
-                format!("{{{{a}}}}{}", "z".repeat(9994)),
-                map(json!({ "a": vec!["x".repeat(8); 95_000] })),
-            ),
-        ] {
-            let mut taken: Vec<_> = (0..21)
-                .map(|_| {
-                    let started = std::time::Instant::now();
-                    std::hint::black_box(render(&template, &[], &input));
-                    started.elapsed()
-                })
-                .collect();
-            taken.sort();
-            println!("{what:28} median {:>8.2?}, most {:>8.2?}", taken[10], taken[20]);
-        }
-    }
-
     proptest! {
         #[test]
         fn text_that_came_from_a_value_is_never_expanded(value in ".{0,40}", secret in "[a-z]{8}") {
