@@ -295,6 +295,10 @@ impl ExecutionRepo for PgTenantTx {
     }
 }
 
+fn active((organization, user, id): (Uuid, Uuid, Uuid)) -> ActiveExecution {
+    ActiveExecution { organization_id: organization.into(), user_id: user.into(), id: id.into() }
+}
+
 #[async_trait]
 impl ActiveExecutionRepo for PgSystemTx {
     async fn lapsed(&mut self, now: Timestamp, limit: i64) -> Result<Vec<ActiveExecution>> {
@@ -307,14 +311,7 @@ impl ActiveExecutionRepo for PgSystemTx {
         .fetch_all(self.conn())
         .await
         .map_err(translate)?;
-        Ok(rows
-            .into_iter()
-            .map(|row| ActiveExecution {
-                organization_id: row.organization_id.into(),
-                user_id: row.user_id.into(),
-                id: row.id.into(),
-            })
-            .collect())
+        Ok(rows.into_iter().map(|row| active((row.organization_id, row.user_id, row.id))).collect())
     }
 
     async fn left_behind(&mut self, limit: i64) -> Result<Vec<ActiveExecution>> {
@@ -330,14 +327,7 @@ impl ActiveExecutionRepo for PgSystemTx {
         .fetch_all(self.conn())
         .await
         .map_err(translate)?;
-        Ok(rows
-            .into_iter()
-            .map(|row| ActiveExecution {
-                organization_id: row.organization_id.into(),
-                user_id: row.user_id.into(),
-                id: row.id.into(),
-            })
-            .collect())
+        Ok(rows.into_iter().map(|row| active((row.organization_id, row.user_id, row.id))).collect())
     }
 
     async fn stranded(&mut self, before: Timestamp, limit: i64) -> Result<Vec<ActiveExecution>> {
@@ -355,13 +345,6 @@ impl ActiveExecutionRepo for PgSystemTx {
         .fetch_all(self.conn())
         .await
         .map_err(translate)?;
-        Ok(rows
-            .into_iter()
-            .map(|(organization, user, id)| ActiveExecution {
-                organization_id: organization.into(),
-                user_id: user.into(),
-                id: id.into(),
-            })
-            .collect())
+        Ok(rows.into_iter().map(active).collect())
     }
 }
