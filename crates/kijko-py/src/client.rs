@@ -93,12 +93,6 @@ impl Engine {
         runtime::wait(py, stopped(worker))?.map_err(|error| errors::raised(&error))
     }
 
-    fn stop_worker_async<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        self.usable()?;
-        let worker = self.taken_worker();
-        runtime::promise(py, async move { stopped(worker).await.map_err(|error| errors::raised(&error)) })
-    }
-
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         self.usable()?;
         let (app, worker) = (self.app.clone(), self.taken_worker());
