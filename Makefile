@@ -7,7 +7,8 @@ export PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH):/usr/sbin:/sbin
 LOCKED := $(if $(CI),--locked)
 CARGO_DENY := 0.20.2
 
-.PHONY: help run keycloak test wheel lint doc prepare check-prepared openapi bench bench-history policy-mutants setup
+.PHONY: help run keycloak test wheel lint doc prepare check-prepared openapi bench bench-history bench-python \
+	policy-mutants setup
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
@@ -59,6 +60,9 @@ bench: setup ## Measure throughput and latency
 
 bench-history: setup ## Load 1,000,000 executions and time every list and statistic over them
 	cargo run --release -p kijko-benches -- --history
+
+bench-python: setup ## Measure the Python package beside HTTP and beside a driver
+	scripts/python.sh bench
 
 policy-mutants: setup ## Weaken each policy in turn and see that a test notices
 	cargo test -p kijko-tests --test it policy_mutants -- --nocapture

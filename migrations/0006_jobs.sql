@@ -39,8 +39,8 @@ GRANT EXECUTE ON FUNCTION app.execution_job_key TO kijko_system;
 -- Enqueues the run of an execution, in the caller's transaction. Doing it again is harmless: the key makes it
 -- one job, and the row decides who runs. It must be the caller's own, or a colleague's job could be replaced under
 -- its key. The priority is the organisation's backlog, so that the first run of one organisation goes before the
--- hundredth of another.
-CREATE FUNCTION app.enqueue_execution(p_execution_id uuid) RETURNS void
+-- hundredth of another. A job that is marked with a model waits for a worker of the program that serves it.
+CREATE FUNCTION app.enqueue_execution(p_execution_id uuid, p_model text) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -60,7 +60,7 @@ BEGIN
             'userId', app.current_user_id(), 'executionId', p_execution_id),
         NULL, NULL, 25::smallint,
         app.execution_job_key(app.current_org(), p_execution_id),
-        least(v_backlog, 32000)::smallint, NULL)::graphile_worker.job_spec], true);
+        least(v_backlog, 32000)::smallint, CASE WHEN p_model IS NOT NULL THEN ARRAY[p_model] END)::graphile_worker.job_spec], true);
 END
 $$;
 GRANT EXECUTE ON FUNCTION app.enqueue_execution TO kijko_tenant;

@@ -119,7 +119,7 @@ CREATE FUNCTION app.transient_run_job_key(p_organization_id uuid, p_id uuid) RET
 GRANT EXECUTE ON FUNCTION app.transient_run_job_key TO kijko_system;
 
 -- As app.enqueue_execution.
-CREATE FUNCTION app.enqueue_transient_run(p_id uuid) RETURNS void
+CREATE FUNCTION app.enqueue_transient_run(p_id uuid, p_model text) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -141,7 +141,7 @@ BEGIN
             'userId', app.current_user_id(), 'testRunId', 'test-' || p_id::text),
         NULL, NULL, 25::smallint,
         app.transient_run_job_key(app.current_org(), p_id),
-        least(v_backlog, 32000)::smallint, NULL)::graphile_worker.job_spec], true);
+        least(v_backlog, 32000)::smallint, CASE WHEN p_model IS NOT NULL THEN ARRAY[p_model] END)::graphile_worker.job_spec], true);
 END
 $$;
 GRANT EXECUTE ON FUNCTION app.enqueue_transient_run TO kijko_tenant;

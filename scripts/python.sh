@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Builds and tests the Python package, in a virtual environment below the build folder.
 #
-# `python.sh test` runs the tests and checks the types; `python.sh wheel` builds a wheel to hand on.
+# `python.sh test` runs the tests and checks the types, `python.sh wheel` builds a wheel to hand on, `python.sh bench`
+# measures an installed one; what follows is handed to the program that measures.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -38,8 +39,16 @@ wheel)
     # shellcheck disable=SC2086
     python3 -m maturin build --release $locked --out "$target/wheels" -m crates/kijko-py/Cargo.toml
     ;;
+bench)
+    # shellcheck disable=SC2086
+    cargo build --release $locked -p kijko-http
+    bench=$target/python-bench
+    python3 -m venv --clear "$bench"
+    "$bench/bin/pip" install --quiet --disable-pip-version-check -r benches/python/requirements.txt ./crates/kijko-py
+    CARGO_TARGET_DIR=$target "$bench/bin/python" benches/python/latency.py "${@:2}"
+    ;;
 *)
-    echo "usage: python.sh test|wheel" >&2
+    echo "usage: python.sh test|wheel|bench [--memory N]" >&2
     exit 2
     ;;
 esac

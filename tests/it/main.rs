@@ -33,6 +33,7 @@ mod models;
 mod openapi;
 mod pieces;
 mod processes;
+mod programs;
 mod provider_keys;
 mod refusals;
 mod retention;

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -24,6 +25,17 @@ def post(path: str, body: dict[str, Any], token: str | None = None) -> Any:
     request = urllib.request.Request(f"http://127.0.0.1:{PORT}{path}", json.dumps(body).encode(), headers)
     with urllib.request.urlopen(request, timeout=10) as reply:
         return json.loads(reply.read() or "null")
+
+
+def get(path: str, token: str) -> Any:
+    request = urllib.request.Request(f"http://127.0.0.1:{PORT}{path}", headers={"Authorization": f"Bearer {token}"})
+    with urllib.request.urlopen(request, timeout=10) as reply:
+        return json.loads(reply.read())
+
+
+def sign_up(email: str) -> Any:
+    person = {"email": email, "password": "testpass123", "first_name": "Ada", "last_name": "L"}
+    return post("/api/v1/auth/signup", person)["access_token"]
 
 
 def is_up() -> bool:
@@ -52,18 +64,21 @@ def server() -> Iterator[Path]:
             process.terminate()
 
 
+def url_of(server: Path) -> str:
+    socket = next((server / "postgres" / "run").glob(".s.PGSQL.*[0-9]"))
+    port = socket.name.rsplit(".", 1)[1]
+    return f"postgresql://kijko_app@localhost:{port}/kijko?host={socket.parent}"
+
+
 @pytest.fixture
 def beside(server: Path) -> kijko.Client:
     """A client of the same database, which leaves the jobs to the server."""
-    socket = next((server / "postgres" / "run").glob(".s.PGSQL.*[0-9]"))
-    port = socket.name.rsplit(".", 1)[1]
-    url = f"postgresql://kijko_app@localhost:{port}/kijko?host={socket.parent}"
-    return kijko.connect(url, kijko_data_dir=server)
+    return kijko.connect(url_of(server), kijko_data_dir=server)
 
 
 def test_what_python_asks_for_the_server_runs(beside: kijko.Client) -> None:
     with beside as client:
-        org = client.organization("Oracle", operator="oracle-cortex", reason="nightly review")
+        org = client.organization("Beside", operator="oracle-cortex", reason="nightly review")
         skill = org.skills.create(name="Summary", prompt_template="Summarise in one line: {{text}}")
         run = org.skills.execute(skill.id, {"text": "Kijko keeps tenants apart."})
         pieces = list(org.executions.stream(run.id))
@@ -72,9 +87,46 @@ def test_what_python_asks_for_the_server_runs(beside: kijko.Client) -> None:
         assert len(pieces) > 1, "the pieces came from the server's process while it wrote them"
 
 
+def test_what_is_asked_over_http_python_answers(beside: kijko.Client) -> None:
+    token = sign_up("grace@example.com")
+    with beside as client:
+
+        @client.model_provider("oracle")
+        def oracle(question: kijko.Question) -> Iterator[str]:
+            yield "The oracle heard: "
+            yield question.prompt
+
+        listed = {model["id"]: model for model in get("/api/v1/skills/models", token)["models"]}
+        assert (listed["oracle"]["provider"], listed["oracle"]["available"]) == ("program", True)
+        body = {"name": "Asks", "promptTemplate": "What of this: {{text}}", "model": "oracle"}
+        skill = post("/api/v1/skills", body, token)["id"]
+        runs = [
+            post(f"/api/v1/skills/{skill}/execute", {"input": {"text": str(number)}}, token)["executionId"]
+            for number in range(10)
+        ]
+        hers = client.organization(token=token)
+        for number, run in enumerate(runs):
+            done = hers.executions.wait(run, timeout=30)
+            assert (done.status, done.output) == ("completed", f"The oracle heard: What of this: {number}")
+        ordinary = post("/api/v1/skills", {"name": "Ordinary", "promptTemplate": "Summarise this: {{text}}"}, token)
+        run = hers.skills.execute(ordinary["id"], {"text": "x"})
+        output = hers.executions.wait(run.id, timeout=30).output
+        assert output is not None and "offline" in output, "the server still does its own work"
+
+
+def test_the_example_of_the_guide_runs_beside_a_server(server: Path, beside: kijko.Client, tmp_path: Path) -> None:
+    guide = (Path(__file__).parents[2] / "docs" / "python.md").read_text()
+    example = guide.split("<!-- run -->\n```python\n", 1)[1].split("```", 1)[0]
+    opened = 'kijko.embedded("./kijko-data")'
+    assert opened in example, "the guide's first example opens an embedded client"
+    pasted = example.replace(opened, f'kijko.connect("{url_of(server)}", kijko_data_dir="{server}")')
+    printed = subprocess.run([sys.executable, "-c", pasted], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert printed.returncode == 0, printed.stderr
+    assert "Kijko keeps tenants apart." in printed.stdout and "completed" in printed.stdout
+
+
 def test_a_token_and_a_key_of_the_server_are_good_here_as_far_as_they_reach(beside: kijko.Client) -> None:
-    person = {"email": "ada@example.com", "password": "testpass123", "first_name": "Ada", "last_name": "L"}
-    token = post("/api/v1/auth/signup", person)["access_token"]
+    token = sign_up("ada@example.com")
     skill = post("/api/v1/skills", {"name": "Hers", "promptTemplate": "Summarise this: {{text}}"}, token)
     reading, writing = (
         post("/api/v1/security/api-keys", {"name": "A key", "expiration": "never", "scopes": [scope]}, token)["key"]

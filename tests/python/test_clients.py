@@ -111,13 +111,26 @@ def own_data_dir() -> Iterator[Path]:
     yield make_data_dir()
 
 
+def test_what_happens_inside_is_logged_and_not_told(org: kijko.Organization, caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(kijko.InternalError) as failed:
+        org._tenant.call("no.such.call")
+    assert "no.such.call" not in str(failed.value)
+    logged = [record for record in caplog.records if "no.such.call" in record.getMessage()]
+    assert [(record.levelname, record.name) for record in logged] == [("ERROR", "_kijko.errors")]
+
+
+def test_a_setting_that_does_not_exist_is_refused(own_data_dir: Path) -> None:
+    with pytest.raises(kijko.ConfigurationError) as refused, kijko.embedded(own_data_dir, databse_url="x"):
+        pass
+    assert refused.value.details["problems"] == ["DATABSE_URL: a flag sets it, but there is no such setting"]
+
+
 def test_ctrl_c_ends_a_wait(own_data_dir: Path) -> None:
     code = """
         import kijko, os, signal, sys, threading, time, uuid
-        with kijko.embedded(sys.argv[1], job_concurrency=1) as client:
+        with kijko.embedded(sys.argv[1], worker=False) as client:
             org = client.organization("Oracle", operator="tests", reason="a test")
             skill = org.skills.create(name="Never", prompt_template="This one waits for {{nobody}}")
-            client._engine.stop_worker()
             run = org.skills.execute(skill.id)
             threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
             started = time.monotonic()
@@ -154,13 +167,13 @@ def test_a_killed_process_leaves_no_postgres_and_no_damage(own_data_dir: Path) -
 
 
 def test_a_worker_of_its_own_runs_what_others_ask_for(own_data_dir: Path) -> None:
-    with kijko.embedded(own_data_dir) as client:
+    with kijko.embedded(own_data_dir, worker=False) as client:
         org = client.organization("Oracle", operator="tests", reason="a test")
         skill = org.skills.create(name="Summary", prompt_template="Summarise in one line: {{text}}")
-        assert client._engine is not None
-        client._engine.stop_worker()
+        run = org.skills.execute(skill.id, {"text": "x"})
+        with pytest.raises(TimeoutError):
+            org.executions.wait(run.id, timeout=0.5)
         with client.worker(concurrency=2):
-            run = org.skills.execute(skill.id, {"text": "x"})
             assert org.executions.wait(run.id, timeout=30).status == "completed"
 
 

@@ -97,6 +97,30 @@ def test_every_kind_of_callable_may_answer(own_client: kijko.Client, run: Run) -
     assert run("generator").status == "completed", "the worker lives on"
 
 
+def test_an_asynchronous_client_awaits_its_models_in_its_own_loop(own_client: kijko.Client) -> None:
+    async def use() -> None:
+        client = own_client.aio
+        org = await client.organization("Models", operator="tests", reason="a test")
+        gate = asyncio.Event()
+        loops = []
+
+        @client.model_provider("at-home")
+        async def at_home(question: kijko.Question) -> AsyncIterator[Part]:
+            loops.append(asyncio.get_running_loop())
+            await gate.wait()
+            for number in range(1000):
+                yield f"{number} "
+
+        skill = await org.skills.create(name="Home", prompt_template="Where are you, {{text}}", model="at-home")
+        run = await org.skills.execute(skill.id, {"text": "x"})
+        asyncio.get_running_loop().call_later(0.2, gate.set)
+        done = await org.executions.wait(run.id, timeout=30)
+        assert done.output == "".join(f"{number} " for number in range(1000))
+        assert loops == [asyncio.get_running_loop()], "what a loop made is used in that loop"
+
+    asyncio.run(use())
+
+
 def test_what_a_provider_raises_ends_the_run_and_says_no_more_than_it_should(
     own_client: kijko.Client, run: Run, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -212,7 +236,13 @@ def test_a_model_that_was_not_registered_is_refused(own_client: kijko.Client, ru
 
 
 @pytest.mark.parametrize(
-    "bad", [{"name": ""}, {"name": "x", "max_output_tokens": 0}, {"name": "x", "input_cost_per_million": Decimal(-1)}]
+    "bad",
+    [
+        {"name": ""},
+        {"name": "claude-3-5-haiku-20241022"},
+        {"name": "x", "max_output_tokens": 0},
+        {"name": "x", "input_cost_per_million": Decimal(-1)},
+    ],
 )
 def test_a_model_is_registered_properly_or_not_at_all(own_client: kijko.Client, bad: dict[str, Any]) -> None:
     with pytest.raises(kijko.InvalidInput):

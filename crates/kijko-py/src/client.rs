@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use kijko_core::domain::administration::OrganizationRecord;
 use kijko_core::domain::ids::OrganizationId;
+use kijko_core::domain::offered_models::OfferedModel;
 use kijko_core::domain::sessions::Origin;
 use kijko_core::services::identity::{self, Operator};
 use kijko_core::services::operators::{self, Entrance};
 use kijko_core::services::pieces::{self, Following};
-use kijko_core::services::programs::{self, OfferedModel};
+use kijko_core::services::programs;
 use kijko_core::services::worker;
 use kijko_core::{App, Code, Config, Error, TenantContext};
 use pyo3::prelude::*;
@@ -28,6 +29,8 @@ pub struct Engine {
     process: u32,
     app: App,
     worker: Mutex<Option<Worker>>,
+    /// Runs what calls for the models that this process offers.
+    server: Mutex<Option<Worker>>,
 }
 
 struct Worker {
@@ -50,9 +53,10 @@ impl Engine {
         runtime::promise(py, Self::connect(config))
     }
 
-    /// Lets `start` answer for a model; see `kijko.models`.
+    /// Lets `start` answer for a model, in runs of any process on this database; see `kijko.models`.
     fn offer_model(
         &self,
+        py: Python<'_>,
         name: String,
         input_cost_per_million: &str,
         output_cost_per_million: &str,
@@ -70,40 +74,33 @@ impl Engine {
             output_cost_per_million: rate("outputCostPerMillion", output_cost_per_million)?,
             max_output_tokens,
         };
-        programs::offer(&self.app, model, Arc::new(Callable { start })).map_err(|error| errors::raised(&error))
+        let offer = programs::offer(&self.app, model, Arc::new(Callable { start }));
+        runtime::wait(py, offer)?.map_err(|error| errors::raised(&error))?;
+        start_once(&self.server, |stop| {
+            let app = self.app.clone();
+            async move { worker::serve_models(&app, stop).await }
+        })
     }
 
     /// Runs jobs in this process from now on; does nothing when it does already.
     fn start_worker(&self) -> PyResult<()> {
         self.usable()?;
-        let mut worker = self.worker.lock().unwrap_or_else(PoisonError::into_inner);
-        if worker.as_ref().is_none_or(|worker| worker.task.is_finished()) {
-            let stop = CancellationToken::new();
-            let (app, stopped) = (self.app.clone(), stop.clone());
-            let task = runtime::runtime()?.spawn(async move { worker::run(&app, stopped).await });
-            *worker = Some(Worker { stop, task });
-        }
-        Ok(())
-    }
-
-    /// Begins no more jobs; those that run get the grace period.
-    fn stop_worker(&self, py: Python<'_>) -> PyResult<()> {
-        self.usable()?;
-        let worker = self.taken_worker();
-        runtime::wait(py, stopped(worker))?.map_err(|error| errors::raised(&error))
+        start_once(&self.worker, |stop| {
+            let app = self.app.clone();
+            async move { worker::run(&app, stop).await }
+        })
     }
 
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         self.usable()?;
-        let (app, worker) = (self.app.clone(), self.taken_worker());
-        runtime::wait(py, closed(app, worker))
+        runtime::wait(py, closed(self.app.clone(), self.taken_workers()))
     }
 
     fn close_async<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         self.usable()?;
-        let (app, worker) = (self.app.clone(), self.taken_worker());
+        let (app, workers) = (self.app.clone(), self.taken_workers());
         runtime::promise(py, async move {
-            closed(app, worker).await;
+            closed(app, workers).await;
             Ok(())
         })
     }
@@ -141,15 +138,16 @@ impl Engine {
 impl Engine {
     async fn connect(config: Config) -> PyResult<Self> {
         let app = App::connect(config).await.map_err(|error| errors::not_started(&error))?;
-        Ok(Self { process: std::process::id(), app, worker: Mutex::new(None) })
+        Ok(Self { process: std::process::id(), app, worker: Mutex::default(), server: Mutex::default() })
     }
 
     fn usable(&self) -> PyResult<()> {
         same_process(self.process)
     }
 
-    fn taken_worker(&self) -> Option<Worker> {
-        self.worker.lock().unwrap_or_else(PoisonError::into_inner).take()
+    fn taken_workers(&self) -> Vec<Worker> {
+        let taken = |worker: &Mutex<Option<Worker>>| worker.lock().unwrap_or_else(PoisonError::into_inner).take();
+        [taken(&self.worker), taken(&self.server)].into_iter().flatten().collect()
     }
 
     fn entering(
@@ -179,15 +177,30 @@ fn configured(settings: &[(String, String)]) -> PyResult<Config> {
     Config::load(&flags).map_err(|error| errors::misconfigured(&error))
 }
 
-async fn stopped(worker: Option<Worker>) -> Result<(), Error> {
-    let Some(worker) = worker else { return Ok(()) };
-    worker.stop.cancel();
-    worker.task.await.map_err(|error| Error::internal("joining the worker", error))?
+/// Does nothing while it runs.
+fn start_once<W>(worker: &Mutex<Option<Worker>>, work: impl FnOnce(CancellationToken) -> W) -> PyResult<()>
+where
+    W: Future<Output = Result<(), Error>> + Send + 'static,
+{
+    let mut worker = worker.lock().unwrap_or_else(PoisonError::into_inner);
+    if worker.as_ref().is_none_or(|worker| worker.task.is_finished()) {
+        let stop = CancellationToken::new();
+        let task = runtime::runtime()?.spawn(work(stop.clone()));
+        *worker = Some(Worker { stop, task });
+    }
+    Ok(())
 }
 
-async fn closed(app: App, worker: Option<Worker>) {
-    if let Err(error) = stopped(worker).await {
-        tracing::error!(error = error.internal_text(), "the worker had failed");
+/// No more jobs are begun; those that run get the grace period.
+async fn closed(app: App, workers: Vec<Worker>) {
+    for worker in &workers {
+        worker.stop.cancel();
+    }
+    for worker in workers {
+        let ended = worker.task.await.map_err(|error| Error::internal("joining a worker", error));
+        if let Err(error) = ended.and_then(|result| result) {
+            tracing::error!(error = error.internal_text(), "a worker had failed");
+        }
     }
     app.close().await;
 }

@@ -39,6 +39,13 @@ impl Answer {
         inner.as_ref().is_none_or(programs::Answer::is_unwanted)
     }
 
+    /// Whether the next call returns at once.
+    #[getter]
+    fn has_room(&self) -> bool {
+        let inner = self.inner.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        inner.as_ref().is_none_or(programs::Answer::has_room)
+    }
+
     /// False when nobody wants it any more.
     fn text(&self, py: Python<'_>, piece: String) -> bool {
         self.with(py, |answer| answer.text(piece))

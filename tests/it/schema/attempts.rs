@@ -65,8 +65,8 @@ pub const CALLS: &[(&str, &str, &str)] = &[
     ("app.record_usage", "cancelled", "app.record_usage({id}, 1, 1, 1, 1, 'p', 'm', 'r', 'own', 1::smallint)"),
     ("app.count_executions", "", "app.count_executions() IS NULL"),
     ("app.delete_executions", "", "(app.delete_executions(now() + interval '1 day', 1)).deleted > 0"),
-    ("app.enqueue_execution", "pending", "app.enqueue_execution({id})"),
-    ("app.enqueue_transient_run", "pending", "app.enqueue_transient_run({test})"),
+    ("app.enqueue_execution", "pending", "app.enqueue_execution({id}, NULL)"),
+    ("app.enqueue_transient_run", "pending", "app.enqueue_transient_run({test}, NULL)"),
     // Only a change of a skill may call it.
     ("app.edit_skill", "", "app.edit_skill()"),
     (

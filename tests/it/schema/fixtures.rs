@@ -176,6 +176,20 @@ pub const TABLES: &[Table] = &[
         change: "published_until = 'infinity'",
     },
     Table {
+        name: "offered_models",
+        key: "name",
+        whose: Whose::Nobody,
+        rows: &["first"],
+        row: &[
+            ("name", "'{owner} {row}'"),
+            ("input_cost_per_million", "0"),
+            ("output_cost_per_million", "0"),
+            ("max_output_tokens", "1"),
+            ("seen_at", "now()"),
+        ],
+        change: "seen_at = now()",
+    },
+    Table {
         name: "mail_outbox",
         key: "id",
         whose: Whose::Nobody,
@@ -576,7 +590,7 @@ pub async fn seed(superuser: &mut PgConnection) {
             owner.name
         ));
         sql.push(format!("UPDATE skills SET star_count = 1 WHERE id = md5('skills {} first')::uuid", owner.name));
-        sql.push(context(owner) + &format!("SELECT app.enqueue_execution({})", id("pending")));
+        sql.push(context(owner) + &format!("SELECT app.enqueue_execution({}, NULL)", id("pending")));
     }
     sql.push(
         "INSERT INTO graphile_worker._private_job_queues (queue_name) VALUES ('first');

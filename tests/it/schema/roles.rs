@@ -205,8 +205,8 @@ async fn a_type_made_by_a_tenant_never_runs_code_as_the_owner() {
                                NULL, NULL, 1::smallint, NULL, NULL)"
         ),
         format!("app.record_usage({execution}, 1, 1, 1, 1, 'p', 'm', NULL, NULL, 1::smallint)"),
-        format!("app.enqueue_execution({execution})"),
-        "app.enqueue_transient_run(md5('skill_transient_runs own pending')::pg_catalog.uuid)".to_owned(),
+        format!("app.enqueue_execution({execution}, NULL)"),
+        "app.enqueue_transient_run(md5('skill_transient_runs own pending')::pg_catalog.uuid, NULL)".to_owned(),
         "(SELECT deleted FROM app.delete_executions(now(), 1))".to_owned(),
         "app.reserve_cost(NULL, '2026-01-06', 0.01)".to_owned(),
         "app.settle_cost(NULL, '2026-01-06', 0, 0.01)".to_owned(),

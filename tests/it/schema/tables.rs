@@ -5,12 +5,13 @@ use regex::Regex;
 use super::{OURS, catalogue, exactly, nothing};
 
 /// Tables that belong to no single organisation.
-const WITHOUT_ORGANIZATION: [(&str, &str); 10] = [
+const WITHOUT_ORGANIZATION: [(&str, &str); 11] = [
     ("organizations", "is the organisation; its id is what others call organization_id"),
     ("users", "a person may belong to several organisations; organization_members says to which"),
     ("refresh_tokens", "is looked up by its hash before an organisation is known; its session has one"),
     ("realm_sessions", "is looked up before an organisation is known, and outlives one's place in it"),
     ("signing_keys", "belongs to the installation"),
+    ("offered_models", "belong to the installation, like its catalogue"),
     ("mail_outbox", "a sign-up is mailed about before anybody is in an organisation; what tenants add names theirs"),
     ("auth_tickets", "are looked up by their hash before an organisation is known"),
     ("user_identities", "are looked up before an organisation is known, and belong to a person"),
@@ -42,6 +43,7 @@ const PERSONAL_DATA: &[(&str, bool, Erasure, &str)] = &[
     ("refresh_tokens", false, Erasure::Erase, "secrets; they go with their session"),
     ("realm_sessions", false, Erasure::Erase, "secrets of a sign-in; they go with its session"),
     ("signing_keys", false, Erasure::Retain, "no personal data: keys of the installation"),
+    ("offered_models", false, Erasure::Retain, "no personal data: what the installation's programs serve"),
     ("mail_outbox", false, Erasure::Retain, "sealed, and gone within hours: sent or given up"),
     (
         "auth_tickets",
@@ -267,6 +269,8 @@ async fn every_policy_that_serves_tenants_holds_them_to_their_organization() {
             "SELECT format('%s: %s', polname, e) FROM pg_policy p JOIN pg_class c ON c.oid = p.polrelid,
                     unnest(ARRAY[pg_get_expr(polqual, polrelid), pg_get_expr(polwithcheck, polrelid)]) e
               WHERE {OURS} AND e IS NOT NULL AND polroles[1] <> 'kijko_system'::regrole
+                -- What every organisation sees, and nobody without one.
+                AND (relname <> 'offered_models' OR e <> '(( SELECT app.current_org() AS current_org) IS NOT NULL)')
                 AND relname <> 'users' AND (e LIKE '% OR %' OR e NOT LIKE format('%%%s = ( SELECT app.current_org() %%',
                         CASE relname WHEN 'organizations' THEN '(id' ELSE '(organization_id' END))"
         ),

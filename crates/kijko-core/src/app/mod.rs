@@ -34,6 +34,7 @@ use crate::ports::realms::Realm;
 use crate::ports::secrets::Secrets;
 use crate::services::api_keys::{self, KeyUses};
 use crate::services::identity::Identities;
+use crate::services::programs;
 use crate::services::signing_keys::{self, Keyring, LastLook};
 
 mod models;
@@ -138,6 +139,7 @@ impl App {
             embedded: Mutex::new(database.embedded),
         }));
         tokio::spawn(api_keys::record_use_regularly(Arc::downgrade(&app.0)));
+        tokio::spawn(programs::announce_regularly(Arc::downgrade(&app.0)));
         tokio::spawn(signing_keys::follow(Arc::downgrade(&app.0), app.events.subscribe()));
         Ok(app)
     }

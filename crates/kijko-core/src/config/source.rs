@@ -40,8 +40,8 @@ pub struct Effective {
 
 pub(super) struct Source {
     values: BTreeMap<String, (String, &'static str)>,
-    /// Names in the config file, to tell the ones nobody knows.
-    file_names: BTreeSet<String>,
+    /// Names that somebody gave to us alone, unlike the environment, and where, to tell the ones that nobody knows.
+    given: BTreeMap<String, &'static str>,
     secrets_dir: PathBuf,
     effective: Vec<Effective>,
     secret_files: Vec<(&'static str, PathBuf)>,
@@ -51,7 +51,7 @@ pub(super) struct Source {
 impl Source {
     pub(super) fn from_values(values: &[(&str, &str)]) -> Self {
         let values = values.iter().map(|(name, value)| ((*name).to_owned(), ((*value).to_owned(), "environment")));
-        Self::new(values.collect(), BTreeSet::new())
+        Self::new(values.collect(), BTreeMap::new())
     }
 
     pub(super) fn from_process(flags: &[(&str, String)]) -> Result<Self, ConfigError> {
@@ -60,10 +60,10 @@ impl Source {
         let variables = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
         let environment: BTreeMap<String, String> = variables.collect();
         let mut values = BTreeMap::new();
-        let mut file_names = BTreeSet::new();
+        let mut given: BTreeMap<_, _> = flags.iter().map(|(name, _)| ((*name).to_owned(), "a flag")).collect();
         if let Some(path) = environment.get("KIJKO_CONFIG") {
             for (name, value) in config_file(Path::new(path))? {
-                file_names.insert(name.clone());
+                given.insert(name.clone(), "the config file");
                 values.insert(name, (value, "config file"));
             }
         }
@@ -74,12 +74,12 @@ impl Source {
         }
         values.extend(environment.into_iter().map(|(name, value)| (name, (value, "environment"))));
         values.extend(flags.iter().map(|(name, value)| ((*name).to_owned(), (value.clone(), "flag"))));
-        Ok(Self::new(values, file_names))
+        Ok(Self::new(values, given))
     }
 
-    fn new(values: BTreeMap<String, (String, &'static str)>, file_names: BTreeSet<String>) -> Self {
+    fn new(values: BTreeMap<String, (String, &'static str)>, given: BTreeMap<String, &'static str>) -> Self {
         let secrets_dir = values.get("SECRETS_DIR").map_or("/run/secrets", |(dir, _)| dir.as_str()).into();
-        Self { values, file_names, secrets_dir, effective: Vec::new(), secret_files: Vec::new(), problems: Vec::new() }
+        Self { values, given, secrets_dir, effective: Vec::new(), secret_files: Vec::new(), problems: Vec::new() }
     }
 
     /// Those read so far.
@@ -88,13 +88,13 @@ impl Source {
     }
 
     pub(super) fn finish(self) -> Result<Vec<Effective>, ConfigError> {
-        let Self { mut problems, effective, file_names, .. } = self;
+        let Self { mut problems, effective, given, .. } = self;
         let known: BTreeSet<&str> = effective.iter().map(|e| e.name).chain(["SECRETS_DIR"]).collect();
         problems.extend(
-            file_names
+            given
                 .iter()
-                .filter(|name| !known.contains(name.strip_suffix("_FILE").unwrap_or(name)))
-                .map(|name| format!("{name}: the config file sets it, but there is no such setting")),
+                .filter(|(name, _)| !known.contains(name.strip_suffix("_FILE").unwrap_or(name)))
+                .map(|(name, place)| format!("{name}: {place} sets it, but there is no such setting")),
         );
         if problems.is_empty() { Ok(effective) } else { Err(ConfigError(problems)) }
     }

@@ -7,6 +7,24 @@ use uuid::Uuid;
 use crate::domain::ids::{ExecutionId, MailId, OrganizationId, UserId};
 use crate::domain::test_runs::TestRunId;
 
+/// Where a run can be worked on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Workplace {
+    Anywhere,
+    /// In a program that serves this model.
+    Beside(String),
+}
+
+impl Workplace {
+    /// What the job is marked with.
+    pub fn model(&self) -> Option<&str> {
+        match self {
+            Workplace::Anywhere => None,
+            Workplace::Beside(model) => Some(model),
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", rename_all_fields = "camelCase")]
 pub enum Job {

@@ -22,6 +22,7 @@ pub mod mails;
 pub mod models;
 pub mod money;
 pub mod oauth;
+pub mod offered_models;
 pub mod organizations;
 pub mod page;
 pub mod plans;

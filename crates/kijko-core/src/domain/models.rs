@@ -27,8 +27,8 @@ pub enum Provider {
     /// Answers on this machine; for trying Kijko without a key.
     #[serde(skip)]
     Offline,
-    /// The program that Kijko runs in.
-    #[serde(skip)]
+    /// A program that Kijko runs in; no catalogue has models of it.
+    #[serde(skip_deserializing)]
     Program,
 }
 
@@ -197,7 +197,7 @@ impl ModelEntry {
     }
 }
 
-/// A model of the catalogue, for choosing one.
+/// A model for choosing one.
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
@@ -205,7 +205,7 @@ pub struct ModelInfo {
     pub id: String,
     pub name: String,
     pub description: String,
-    /// `anthropic`, `google` or `openai`.
+    /// `anthropic`, `google`, `openai`, or `program` for what a program of the installation serves.
     #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub provider: Provider,
     pub aliases: Vec<String>,
@@ -216,7 +216,8 @@ pub struct ModelInfo {
     pub output_cost_per_million: Decimal,
     pub max_output_tokens: u32,
     pub is_default: bool,
-    /// Whether it is switched on, and there is a key for its provider: the installation's or your organisation's own.
+    /// Whether it is switched on, and there is a key for its provider: the installation's or your organisation's own;
+    /// of a program's, whether the program runs.
     pub available: bool,
 }
 

@@ -5,6 +5,7 @@ use rust_decimal::Decimal;
 
 use crate::domain::executions::{Ending, Execution, ExecutionStatus, Failure, ModelCall, NewExecution};
 use crate::domain::ids::{ExecutionId, OrganizationId, SkillId, UserId};
+use crate::domain::jobs::Workplace;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
 
@@ -20,13 +21,13 @@ pub trait ExecutionRepo: Send {
     async fn cancel_of(&mut self, skills: &[SkillId], why: &Failure, now: Timestamp) -> Result<Vec<ExecutionId>>;
 
     /// Writes the run, with what is held back for it, and enqueues the job that carries it.
-    async fn insert(&mut self, execution: &NewExecution, reserved_usd: Decimal) -> Result<()>;
+    async fn insert(&mut self, execution: &NewExecution, reserved_usd: Decimal, place: &Workplace) -> Result<()>;
 
     /// Sees to it that so much is held back for a waiting run. False when a budget has not so much left.
     async fn cover(&mut self, id: ExecutionId, worst_case: Decimal) -> Result<bool>;
 
-    /// Enqueues the job of a waiting run once more; harmless when it is there.
-    async fn enqueue(&mut self, id: ExecutionId) -> Result<()>;
+    /// Enqueues the job of a waiting run once more; one that is there already is replaced.
+    async fn enqueue(&mut self, id: ExecutionId, place: &Workplace) -> Result<()>;
 
     async fn change(&mut self, id: ExecutionId, transition: &Transition, now: Timestamp) -> Result<bool>;
 }

@@ -11,15 +11,23 @@ use crate::error::Result;
 #[async_trait]
 pub trait JobEngine: Send + Sync {
     /// Runs jobs until told to stop, then waits for those that are running.
-    async fn run(&self, handler: Arc<dyn JobHandler>, stop: CancellationToken) -> Result<()>;
+    async fn run(&self, handler: Arc<dyn JobHandler>, take: Take, stop: CancellationToken) -> Result<()>;
 
-    /// Runs what is ready, then returns.
+    /// Runs what is ready and not marked, then returns.
     async fn run_ready(&self, handler: Arc<dyn JobHandler>) -> Result<()>;
 
     async fn stats(&self) -> Result<JobStats>;
 
     /// Closes its connections.
     async fn close(&self);
+}
+
+/// Which jobs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Take {
+    Unmarked,
+    /// With one of these models; at least one.
+    Marked(Vec<String>),
 }
 
 #[async_trait]

@@ -27,6 +27,7 @@ pub mod mails;
 pub mod memberships;
 pub mod models;
 pub mod oauth;
+pub mod offered_models;
 pub mod outbound;
 pub mod provider_keys;
 pub mod rate_limits;
@@ -72,6 +73,7 @@ pub trait TenantTx: Send {
     fn outbox(&mut self) -> &mut dyn mails::Outbox;
     fn invitations(&mut self) -> &mut dyn invitations::InvitationRepo;
     fn members(&mut self) -> &mut dyn team::MemberRepo;
+    fn offered_models(&mut self) -> &mut dyn offered_models::OfferedModelRepo;
     fn provider_keys(&mut self) -> &mut dyn provider_keys::ProviderKeyRepo;
     fn skill_names(&mut self) -> &mut dyn skills::SkillNameRepo;
     fn skill_stars(&mut self) -> &mut dyn skill_stars::SkillStarRepo;
@@ -104,6 +106,7 @@ pub trait SystemTx: Send {
     fn old_usage(&mut self) -> &mut dyn usage::OldUsageRepo;
     fn mails(&mut self) -> &mut dyn mails::MailRepo;
     fn memberships(&mut self) -> &mut dyn memberships::MembershipRepo;
+    fn offered_models(&mut self) -> &mut dyn offered_models::AnnouncedModelRepo;
     fn outbox(&mut self) -> &mut dyn mails::Outbox;
     fn identities(&mut self) -> &mut dyn oauth::IdentityRepo;
     fn invitations(&mut self) -> &mut dyn invitations::JoinRepo;
@@ -137,6 +140,8 @@ pub enum SystemTask {
     RotateSigningKeys,
     SweepExecutions,
     SweepTests,
+    AnnounceModels,
+    ReleaseJobs,
     AnnounceBudget,
     ManageApiKeys,
     Administer,

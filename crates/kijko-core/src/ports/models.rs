@@ -1,16 +1,18 @@
 //! Language models. A provider streams one attempt; retries, time-outs and cancellation are the service's.
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use secrecy::SecretString;
 use serde_json::Number;
+use tokio::sync::watch;
 
 use crate::domain::executions::Failure;
 use crate::domain::models::{Catalogue, Endpoint, KeySource, ModelRoute, ModelRoutes, Provider};
+use crate::domain::offered_models::OfferedModel;
 use crate::error::{Code, Error, Result};
 
 /// One call, with nothing left to decide.
@@ -86,10 +88,10 @@ pub struct Models {
     providers: HashMap<Provider, Arc<dyn ModelProvider>>,
     own: Arc<dyn OwnProviders>,
     /// What the program that we run in serves, by the name of the model.
-    offered: Arc<RwLock<HashMap<String, Offered>>>,
+    offered: watch::Sender<HashMap<String, Offered>>,
 }
 
-type Offered = (ModelRoute, Arc<dyn ModelProvider>);
+type Offered = (OfferedModel, Arc<dyn ModelProvider>);
 
 impl Models {
     /// With no provider but the offline one, that one answers for every model.
@@ -99,7 +101,13 @@ impl Models {
         providers: HashMap<Provider, Arc<dyn ModelProvider>>,
         own: Arc<dyn OwnProviders>,
     ) -> Self {
-        Self { catalogue: Arc::new(catalogue), routes: Arc::new(routes), providers, own, offered: Arc::default() }
+        Self {
+            catalogue: Arc::new(catalogue),
+            routes: Arc::new(routes),
+            providers,
+            own,
+            offered: watch::Sender::default(),
+        }
     }
 
     pub fn catalogue(&self) -> &Catalogue {
@@ -122,19 +130,30 @@ impl Models {
         self.providers.contains_key(&Provider::Offline) || self.providers.contains_key(&provider)
     }
 
-    /// Goes before what the catalogue knows by this name, and before what was offered by it earlier.
-    pub fn offer(&self, model: String, route: ModelRoute, provider: Arc<dyn ModelProvider>) {
-        self.offered.write().unwrap_or_else(PoisonError::into_inner).insert(model, (route, provider));
+    /// In place of what was offered by this name earlier.
+    pub fn offer(&self, model: OfferedModel, provider: Arc<dyn ModelProvider>) {
+        self.offered.send_modify(|offered| {
+            offered.insert(model.name.clone(), (model, provider));
+        });
     }
 
-    fn offered(&self, model: &str) -> Option<Offered> {
-        self.offered.read().unwrap_or_else(PoisonError::into_inner).get(model).cloned()
+    /// What the program that we run in serves now, and a word whenever that changes.
+    pub fn offered(&self) -> (Vec<OfferedModel>, impl Future<Output = ()> + use<>) {
+        let mut changes = self.offered.subscribe();
+        let offered = changes.borrow_and_update().values().map(|(model, _)| model.clone()).collect();
+        // Never without a sender: this is one.
+        (offered, async move { changes.changed().await.unwrap_or(()) })
+    }
+
+    /// Whether the program that we run in serves it.
+    pub fn offers(&self, model: &str) -> bool {
+        self.offered.borrow().contains_key(model)
     }
 
     /// Who serves this model, and as what. Refuses with `MODEL_NOT_SUPPORTED`.
     pub fn route(&self, model: &str) -> Result<ModelRoute> {
-        if let Some((route, _)) = self.offered(model) {
-            return Ok(route);
+        if let Some((model, _)) = self.offered.borrow().get(model) {
+            return Ok(model.route());
         }
         self.catalogue.resolve(model).ok_or_else(|| Error::Invalid {
             code: Code::ModelNotSupported,
@@ -154,9 +173,9 @@ impl Models {
             key_source: KeySource::Platform,
             requested: None,
         };
-        if route.provider == Provider::Program
-            && let Some((_, program)) = self.offered(&route.model)
-        {
+        if route.provider == Provider::Program {
+            let program = self.offered.borrow().get(&route.model).map(|(_, program)| program.clone());
+            let program = program.ok_or(Error::Unavailable { code: Code::ProviderNotConfigured, source: None })?;
             return Ok(target(route, &program));
         }
         if let Some(offline) = self.providers.get(&Provider::Offline) {

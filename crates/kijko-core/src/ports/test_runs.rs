@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 
 use crate::domain::ids::{OrganizationId, UserId};
+use crate::domain::jobs::Workplace;
 use crate::domain::test_runs::{NewTestRun, TestQuestion, TestRun, TestRunId};
 use crate::domain::time::Timestamp;
 use crate::error::Result;
@@ -17,10 +18,10 @@ pub trait TestRunRepo: Send {
     async fn question(&mut self, id: TestRunId) -> Result<Option<TestQuestion>>;
 
     /// Writes the test and enqueues the job that carries it.
-    async fn insert(&mut self, test: &NewTestRun) -> Result<()>;
+    async fn insert(&mut self, test: &NewTestRun, place: &Workplace) -> Result<()>;
 
-    /// Enqueues the job of a waiting test once more; harmless when it is there.
-    async fn enqueue(&mut self, id: TestRunId) -> Result<()>;
+    /// Enqueues the job of a waiting test once more; one that is there already is replaced.
+    async fn enqueue(&mut self, id: TestRunId, place: &Workplace) -> Result<()>;
 
     /// One conditional update: it says whether this caller made the change, the first writer wins.
     async fn change(&mut self, id: TestRunId, transition: &Transition, now: Timestamp) -> Result<bool>;

@@ -12,11 +12,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
 use crate::domain::executions::{Failure, FailureCode, ModelCall, Outcome};
+use crate::domain::jobs::Workplace;
 use crate::domain::models::{KeySource, ModelRoute};
 use crate::domain::money::{Cost, Usage};
 use crate::domain::skills::Parameters;
 use crate::ports::models::{ModelError, ModelEvent, ModelRequest, Target};
 use crate::services::pieces::Shown;
+use crate::services::programs;
 
 /// Of one target, after the first attempt.
 const RETRIES: u32 = 3;
@@ -101,6 +103,10 @@ impl<'a> Call<'a> {
 
     pub(crate) fn worst_case(&self) -> Decimal {
         self.question.worst_case(&self.targets)
+    }
+
+    pub(crate) fn workplace(&self) -> Workplace {
+        programs::workplace(&self.targets)
     }
 
     /// Asks until the answer is whole, a failure is final, the time is up, or the work is abandoned.

@@ -20,7 +20,7 @@ use crate::ports::TenantTx;
 use crate::ports::executions::Transition;
 use crate::services::idempotency::Once;
 use crate::services::models::{self, Wish};
-use crate::services::{admission, runs, usage};
+use crate::services::{admission, programs, runs, usage};
 
 /// Writes a pending run and the job that carries it, together. The model is never called here.
 /// Refuses, in this order, with `VALIDATION_ERROR`, `SKILL_NOT_FOUND`, `SKILL_INACTIVE`, `INVALID_INPUT`,
@@ -67,7 +67,7 @@ async fn admit(app: &App, tx: &mut dyn TenantTx, skill: &Skill, execution: &NewE
     // A prompt that is too long costs nothing: its run will fail before anybody is asked.
     let worst_case = runs::question(skill, &execution.input).map_or(Decimal::ZERO, |asked| asked.worst_case(&targets));
     let quota = admission::admit(app, tx, Some(skill.id), worst_case, execution.executed_at).await?;
-    tx.executions().insert(execution, worst_case).await?;
+    tx.executions().insert(execution, worst_case, &programs::workplace(&targets)).await?;
     Ok(quota)
 }
 

@@ -4,7 +4,8 @@ use crate::app::App;
 use crate::config::PlanModelPolicy;
 use crate::context::{Permission, TenantContext};
 use crate::domain::executions::{Failure, FailureCode};
-use crate::domain::models::{KeySource, ModelInfo, Provider, SizeClass};
+use crate::domain::models::{KeySource, ModelInfo, ModelRoute, Provider, SizeClass};
+use crate::domain::offered_models::SeenModel;
 use crate::domain::plans::Plan;
 use crate::domain::provider_keys::SealedProviderKey;
 use crate::domain::skills::{DEFAULT_MODEL, Skill};
@@ -12,7 +13,7 @@ use crate::domain::test_runs::TestQuestion;
 use crate::error::{Code, Error, Result};
 use crate::ports::TenantTx;
 use crate::ports::models::Target;
-use crate::services::provider_keys;
+use crate::services::{programs, provider_keys};
 
 /// What a run asks for.
 #[derive(Clone, Copy, Debug)]
@@ -36,24 +37,30 @@ impl<'a> From<&'a TestQuestion> for Wish<'a> {
     }
 }
 
-/// The catalogue, and what of it the caller's organisation can run now.
+/// The catalogue and what programs serve, and what of it the caller's organisation can run now.
 pub async fn list(app: &App, ctx: &TenantContext) -> Result<Vec<ModelInfo>> {
     ctx.require(Permission::ReadSkills)?;
     let mut tx = app.store.tenant(ctx).await?;
     let access = Access::of(app, &mut *tx).await?;
-    Ok(app.models.catalogue().models.iter().map(|entry| entry.info(access.serves(entry.provider))).collect())
+    let programs = tx.offered_models().list().await?;
+    let catalogue = app.models.catalogue().models.iter().map(|entry| entry.info(access.serves(entry.provider)));
+    Ok(catalogue.chain(programs.iter().map(|seen| seen.info(app.clock.now()))).collect())
 }
 
-/// Where a call goes: the first choice, then what stands in for it; never empty. A stand-in that nobody serves is none.
-/// Refuses with `MODEL_NOT_SUPPORTED` and `PROVIDER_NOT_CONFIGURED`.
+/// Where a call goes: the first choice, then what stands in for it; never empty. A stand-in that nobody serves is none,
+/// and so is one that another program serves than the one that the run belongs to. Refuses with `MODEL_NOT_SUPPORTED` and `PROVIDER_NOT_CONFIGURED`.
 pub(crate) async fn targets(app: &App, tx: &mut dyn TenantTx, wish: Wish<'_>) -> Result<Vec<Target>> {
-    let access = Access::of(app, tx).await?;
+    let mut access = Access::of(app, tx).await?;
+    access.look_for(tx, wish).await?;
     let wanted = wish.model.unwrap_or_else(|| access.choice_of_the_plan());
     let first = access.target(wanted);
     let stand_in = wish.fallback.filter(|fallback| *fallback != wanted).and_then(|model| access.target(model).ok());
     let stand_in = stand_in.map(|target| Target { requested: Some(wanted.to_owned()), ..target });
     match (first, stand_in) {
-        (Ok(first), stand_in) => Ok([first].into_iter().chain(stand_in).collect()),
+        (Ok(first), stand_in) => {
+            let stand_in = stand_in.filter(|target| !programs::is_elsewhere(app, &target.route));
+            Ok([first].into_iter().chain(stand_in).collect())
+        }
         (Err(error), Some(stand_in)) if error.code() == Code::ProviderNotConfigured => Ok(vec![stand_in]),
         (Err(error), _) => Err(error),
     }
@@ -75,12 +82,34 @@ struct Access<'a> {
     app: &'a App,
     plan: Plan,
     keys: Vec<SealedProviderKey>,
+    /// Of the models that were asked for, those that only other processes serve.
+    seen: Vec<SeenModel>,
 }
 
 impl<'a> Access<'a> {
     async fn of(app: &'a App, tx: &mut dyn TenantTx) -> Result<Self> {
         let (plan, keys) = tx.provider_keys().in_force().await?;
-        Ok(Self { app, plan, keys })
+        Ok(Self { app, plan, keys, seen: Vec::new() })
+    }
+
+    /// Models that this process does not know may be those of a program somewhere else.
+    async fn look_for(&mut self, tx: &mut dyn TenantTx, wish: Wish<'_>) -> Result<()> {
+        for name in [wish.model, wish.fallback].into_iter().flatten() {
+            if self.app.models.route(name).is_err() {
+                self.seen.extend(tx.offered_models().find(name).await?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Who serves it, in whatever process. Refuses with `MODEL_NOT_SUPPORTED`, and with `PROVIDER_NOT_CONFIGURED` while
+    /// the program that served it is gone.
+    fn route(&self, model: &str) -> Result<ModelRoute> {
+        match self.seen.iter().find(|seen| seen.model.name == model) {
+            None => self.app.models.route(model),
+            Some(seen) if seen.is_served(self.app.clock.now()) => Ok(seen.model.route()),
+            Some(_) => Err(Error::Unavailable { code: Code::ProviderNotConfigured, source: None }),
+        }
     }
 
     fn serves(&self, provider: Provider) -> bool {
@@ -104,7 +133,7 @@ impl<'a> Access<'a> {
             && SizeClass::of(self.plan) == SizeClass::Small
             // Who pays chooses.
             && named.key_source == KeySource::Platform;
-        let provider = self.app.models.route(model)?.provider;
+        let provider = self.route(model)?.provider;
         match self.app.models.routes().model(provider, SizeClass::Small) {
             Some(small) if is_held => {
                 let small = self.connect(small)?;
@@ -119,7 +148,10 @@ impl<'a> Access<'a> {
 
     /// With the organisation's own key where it has one. That key failing is told, and never made good with ours.
     fn connect(&self, model: &str) -> Result<Target> {
-        let route = self.app.models.route(model)?;
+        let route = self.route(model)?;
+        if programs::is_elsewhere(self.app, &route) {
+            return Ok(programs::elsewhere(route));
+        }
         let Some(key) = self.own_key(route.provider) else { return self.app.models.target(route) };
         let connected = match provider_keys::open(self.app, key) {
             Some(plain) => self.app.models.connect(key.provider, &plain, key.endpoint.as_ref()),

@@ -1,40 +1,30 @@
 //! Models that the program around us serves, such as a Python process: it is asked, and answers piece by piece.
 //!
-//! Only the process that offers a model knows it. So it has to run the jobs itself, and be the only one that does.
+//! Every process learns which models there are, so any of them accepts a run; the run waits for a worker of the program
+//! that serves its model. A program that falls silent for minutes is gone, and so are its models until it comes back.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::{StreamExt, stream};
-use rust_decimal::Decimal;
 use serde::Serialize;
 use serde_json::Number;
 use tokio::sync::mpsc;
 
-use crate::app::App;
-use crate::domain::check::Check;
+use crate::app::{App, Ports};
 use crate::domain::executions::{Failure, FailureCode};
-use crate::domain::models::{ModelRoute, Provider};
-use crate::domain::money::Rates;
-use crate::error::Result;
-use crate::ports::models::{ModelError, ModelEvent, ModelProvider, ModelRequest, ModelStream};
+use crate::domain::jobs::Workplace;
+use crate::domain::models::{KeySource, ModelRoute, Provider};
+use crate::domain::offered_models::{ANNOUNCE_INTERVAL, FORGOTTEN_AFTER, OfferedModel, served_since};
+use crate::error::{Error, Result};
+use crate::ports::SystemTask;
+use crate::ports::models::{ModelError, ModelEvent, ModelProvider, ModelRequest, ModelStream, Target};
 
 /// Pieces that may wait for the run to take them; the program waits after that.
 const WAITING: usize = 64;
 /// Longer answers fail: somebody yields for ever.
 const LONGEST_ANSWER: usize = 16 << 20;
-
-/// A model as a program offers it.
-#[derive(Clone, Debug)]
-pub struct OfferedModel {
-    /// 1 to 100 characters; what skills name. Goes before a model of the catalogue of the same name.
-    pub name: String,
-    /// US dollars per million tokens.
-    pub input_cost_per_million: Decimal,
-    pub output_cost_per_million: Decimal,
-    pub max_output_tokens: u32,
-}
 
 /// What answers.
 pub trait Program: Send + Sync {
@@ -90,35 +80,103 @@ impl Answer {
         self.parts.blocking_send(Part::Failed(ModelError { failure, is_retryable, retry_after: None })).ok();
     }
 
+    /// Whether the next piece will be taken without waiting.
+    pub fn has_room(&self) -> bool {
+        self.parts.capacity() > 0 || self.parts.is_closed()
+    }
+
     pub fn is_unwanted(&self) -> bool {
         self.parts.is_closed()
     }
 }
 
-/// Lets this process serve a model from now on. Refuses with `VALIDATION_ERROR`.
-pub fn offer(app: &App, model: OfferedModel, program: Arc<dyn Program>) -> Result<()> {
-    let mut check = Check::default();
-    check.text("name", &model.name, 1, 100);
-    check.range("maxOutputTokens", model.max_output_tokens, 1, 1_000_000);
-    for (field, rate) in
-        [("inputCostPerMillion", model.input_cost_per_million), ("outputCostPerMillion", model.output_cost_per_million)]
-    {
-        check.range(field, rate, Decimal::ZERO, Decimal::from(1_000_000));
+/// Lets this process serve a model from now on, in place of what it offered by this name before; runs need
+/// `worker::serve_models` too. Refuses with `VALIDATION_ERROR`, also when the catalogue has the name.
+pub async fn offer(app: &App, model: OfferedModel, program: Arc<dyn Program>) -> Result<()> {
+    model.check()?;
+    if app.models.catalogue().resolve(&model.name).is_some() {
+        return Err(Error::invalid(
+            "name",
+            "taken",
+            format!("name must not be that of a known model, as {:?} is", model.name),
+        ));
     }
-    check.done()?;
-    let route = ModelRoute {
-        provider: Provider::Program,
-        model: model.name.clone(),
-        rates: Rates {
-            input_per_million: model.input_cost_per_million,
-            output_per_million: model.output_cost_per_million,
-        },
-        max_output_tokens: Some(model.max_output_tokens),
-        exclusive_sampling: false,
-    };
+    let mut tx = app.store.system(SystemTask::AnnounceModels).await?;
+    tx.offered_models().announce(std::slice::from_ref(&model), app.clock.now()).await?;
+    tx.commit().await?;
     let patience = app.config.models.inactivity_timeout;
-    app.models.offer(model.name, route, Arc::new(Offered { program, patience }));
+    app.models.offer(model, Arc::new(Offered { program, patience }));
     Ok(())
+}
+
+/// Says again and again what this process serves, for as long as somebody uses the app.
+pub(crate) async fn announce_regularly(ports: Weak<Ports>) {
+    let mut interval = tokio::time::interval(ANNOUNCE_INTERVAL);
+    loop {
+        interval.tick().await;
+        let Some(app) = App::from_weak(&ports) else { return };
+        if let Err(error) = announce(&app).await {
+            tracing::warn!(error = error.internal_text(), "others were not told which models are served here");
+            interval.reset_after(Duration::from_secs(1));
+        }
+    }
+}
+
+async fn announce(app: &App) -> Result<()> {
+    let (offered, _) = app.models.offered();
+    if offered.is_empty() {
+        return Ok(());
+    }
+    let mut tx = app.store.system(SystemTask::AnnounceModels).await?;
+    tx.offered_models().announce(&offered, app.clock.now()).await?;
+    tx.commit().await
+}
+
+/// Lets any worker end what waits for a program that is gone; says how many jobs those were.
+pub(crate) async fn release_jobs(app: &App) -> Result<u64> {
+    let mut tx = app.store.system(SystemTask::ReleaseJobs).await?;
+    let released = tx.offered_models().release_jobs(served_since(app.clock.now())).await?;
+    tx.commit().await?;
+    Ok(released)
+}
+
+/// Forgets models that nobody serves any more.
+pub(crate) async fn forget_old(app: &App) -> Result<u64> {
+    let mut tx = app.store.system(SystemTask::AnnounceModels).await?;
+    let forgotten = tx.offered_models().delete_older(app.clock.now() - FORGOTTEN_AFTER).await?;
+    tx.commit().await?;
+    Ok(forgotten)
+}
+
+/// Whether only another process can call it.
+pub(crate) fn is_elsewhere(app: &App, route: &ModelRoute) -> bool {
+    route.provider == Provider::Program && !app.models.offers(&route.model)
+}
+
+/// What another process serves: it can be planned with here, and not be called.
+pub(crate) fn elsewhere(route: ModelRoute) -> Target {
+    Target { route, provider: Arc::new(Elsewhere), key_source: KeySource::Platform, requested: None }
+}
+
+/// Where a run belongs whose first target this is.
+pub(crate) fn workplace(targets: &[Target]) -> Workplace {
+    match targets.first() {
+        Some(target) if target.route.provider == Provider::Program => Workplace::Beside(target.route.model.clone()),
+        _ => Workplace::Anywhere,
+    }
+}
+
+struct Elsewhere;
+
+#[async_trait]
+impl ModelProvider for Elsewhere {
+    async fn stream(&self, _: &ModelRequest) -> Result<ModelStream, ModelError> {
+        self.check().await.map(|()| stream::empty().boxed())
+    }
+
+    async fn check(&self) -> Result<(), ModelError> {
+        Err(broken(FailureCode::ProviderUnreachable, "The model is served by a program somewhere else", false))
+    }
 }
 
 struct Offered {

@@ -9,13 +9,13 @@ use futures_util::future::BoxFuture;
 use serde_json::{Map, Value};
 use tokio::sync::broadcast;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
 use crate::context::TenantContext;
 use crate::domain::events::Event;
 use crate::domain::executions::{Ending, Execution, ExecutionStatus, Failure, FailureCode, ModelCall, Outcome};
 use crate::domain::ids::ExecutionId;
+use crate::domain::jobs::Workplace;
 use crate::domain::skills::Skill;
 use crate::domain::templates;
 use crate::domain::time::Timestamp;
@@ -25,18 +25,19 @@ use crate::ports::executions::{ActiveExecution, Transition};
 use crate::ports::{SystemTask, TenantTx};
 use crate::services::calls::{Call, Question, lost};
 use crate::services::models::{self, Wish};
+use crate::services::worker::Worker;
 
 /// For this long a finished result is kept and offered to a database that is away.
 const PATIENCE_FOR_RESULTS: Duration = Duration::from_secs(300);
 
 /// Runs a pending execution; finds nothing to do if it is not pending any more.
 /// An error means that nothing was called and the job may be tried again.
-pub(crate) async fn run(app: &App, ctx: &TenantContext, id: ExecutionId, abandon: &CancellationToken) -> Result<()> {
+pub(crate) async fn run(app: &App, ctx: &TenantContext, id: ExecutionId, worker: &Worker) -> Result<()> {
     // Heard from before the claim, so that no cancellation falls between.
     let heard = app.events.subscribe();
-    let Some(mut call) = claim(app, ctx, id).await? else { return Ok(()) };
+    let Some(mut call) = claim(app, ctx, id, worker).await? else { return Ok(()) };
     let outcome = tokio::select! {
-        outcome = call.make(abandon) => Some(outcome),
+        outcome = call.make(&worker.abandon) => Some(outcome),
         () = ended_elsewhere(app, ctx, id, heard) => None,
     };
     let call = call.cost();
@@ -44,8 +45,8 @@ pub(crate) async fn run(app: &App, ctx: &TenantContext, id: ExecutionId, abandon
     Ok(())
 }
 
-/// pending → running, or → failed if it cannot run at all. None when there is nothing to run.
-async fn claim<'a>(app: &'a App, ctx: &TenantContext, id: ExecutionId) -> Result<Option<Call<'a>>> {
+/// pending → running, or → failed if it cannot run at all. None when there is nothing to run, or others must do it.
+async fn claim<'a>(app: &'a App, ctx: &TenantContext, id: ExecutionId, worker: &Worker) -> Result<Option<Call<'a>>> {
     let mut tx = app.store.tenant(ctx).await?;
     let Some(execution) = tx.executions().find(id).await? else { return Ok(None) };
     let skill = match execution.skill_id {
@@ -55,6 +56,12 @@ async fn claim<'a>(app: &'a App, ctx: &TenantContext, id: ExecutionId) -> Result
     let now = app.clock.now();
     let skill_version = skill.as_ref().map(|skill| skill.version);
     let prepared = match prepare(app, &mut *tx, skill, &execution).await? {
+        // The skill may have got another model since.
+        Ok(call) if !worker.takes(&call.workplace()) => {
+            tx.executions().enqueue(id, &call.workplace()).await?;
+            tx.commit().await?;
+            return Ok(None);
+        }
         // The skill may have become dearer since the run was admitted.
         Ok(call) if !tx.executions().cover(id, call.worst_case()).await? => {
             Err(Failure::new(FailureCode::BudgetExceeded, "The budget of this month has not enough left for the run"))
@@ -236,7 +243,7 @@ async fn rescue(app: &App, run: &ActiveExecution, needed: Rescue, now: Timestamp
             tx.executions().change(run.id, &end, now).await?
         }
         Rescue::Enqueue => {
-            tx.executions().enqueue(run.id).await?;
+            tx.executions().enqueue(run.id, &Workplace::Anywhere).await?;
             true
         }
     };

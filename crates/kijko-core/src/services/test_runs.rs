@@ -1,13 +1,12 @@
 //! Tests of skills: ask for one, look at it, run it. They pass the same admission and ask models in the same way as
 //! runs, and leave no history.
 
-use tokio_util::sync::CancellationToken;
-
 use crate::app::App;
 use crate::context::{Permission, TenantContext};
 use crate::domain::executions::{Ending, ExecutionStatus, ModelCall, Outcome};
 use crate::domain::idempotency::IdempotencyKey;
 use crate::domain::ids::SkillId;
+use crate::domain::jobs::Workplace;
 use crate::domain::test_runs::{DraftTest, NewTestRun, TestQuestion, TestRequest, TestRun, TestRunId};
 use crate::domain::time::Timestamp;
 use crate::domain::usage::{Metered, Metric};
@@ -18,7 +17,9 @@ use crate::ports::{SystemTask, TenantTx};
 use crate::services::calls::{Call, Question, lost};
 use crate::services::idempotency::Once;
 use crate::services::models::{self, Wish};
+use crate::services::programs::workplace;
 use crate::services::runs::{lease, persist};
+use crate::services::worker::Worker;
 use crate::services::{admission, identity, usage};
 
 /// Tests a stored skill, active or not, as it is now.
@@ -77,7 +78,8 @@ async fn begin(
     let reserved_usd = asked(question.clone()).worst_case(&targets);
     let (id, now) = (TestRunId(app.random.uuid()), app.clock.now());
     let quota = admission::admit(app, tx, skill_id, reserved_usd, now).await?;
-    tx.test_runs().insert(&NewTestRun { id, question, skill_id, reserved_usd, created_at: now }).await?;
+    let test = NewTestRun { id, question, skill_id, reserved_usd, created_at: now };
+    tx.test_runs().insert(&test, &workplace(&targets)).await?;
     Ok(Metered { reply: TestRun::pending(id), quota })
 }
 
@@ -95,10 +97,10 @@ pub async fn get(app: &App, ctx: &TenantContext, id: TestRunId) -> Result<TestRu
 
 /// Runs a waiting test; finds nothing to do if it is not waiting any more.
 /// An error means that nothing was called and the job may be tried again.
-pub(crate) async fn run(app: &App, ctx: &TenantContext, id: TestRunId, abandon: &CancellationToken) -> Result<()> {
-    let Some(mut call) = claim(app, ctx, id).await? else { return Ok(()) };
+pub(crate) async fn run(app: &App, ctx: &TenantContext, id: TestRunId, worker: &Worker) -> Result<()> {
+    let Some(mut call) = claim(app, ctx, id, worker).await? else { return Ok(()) };
     let outcome = tokio::select! {
-        outcome = call.make(abandon) => Some(outcome),
+        outcome = call.make(&worker.abandon) => Some(outcome),
         () = ended_elsewhere(app, ctx, id) => None,
     };
     let call = call.cost();
@@ -106,12 +108,17 @@ pub(crate) async fn run(app: &App, ctx: &TenantContext, id: TestRunId, abandon: 
     Ok(())
 }
 
-/// pending → running, or → failed if it cannot run at all. None when there is nothing to run.
-async fn claim<'a>(app: &'a App, ctx: &TenantContext, id: TestRunId) -> Result<Option<Call<'a>>> {
+/// pending → running, or → failed if it cannot run at all. None when there is nothing to run, or others must do it.
+async fn claim<'a>(app: &'a App, ctx: &TenantContext, id: TestRunId, worker: &Worker) -> Result<Option<Call<'a>>> {
     let mut tx = app.store.tenant(ctx).await?;
     let Some(question) = tx.test_runs().question(id).await? else { return Ok(None) };
     let now = app.clock.now();
     let (call, transition) = match models::targets(app, &mut *tx, Wish::from(&question)).await {
+        Ok(targets) if !worker.takes(&workplace(&targets)) => {
+            tx.test_runs().enqueue(id, &workplace(&targets)).await?;
+            tx.commit().await?;
+            return Ok(None);
+        }
         Ok(targets) => {
             let call = Call::new(app, id.to_string(), asked(question), targets);
             (Some(call), Transition::Claim { skill_version: None, lease_expires_at: lease(app, now) })
@@ -197,7 +204,7 @@ async fn rescue(app: &App, test: &ActiveTestRun, is_lapsed: bool, now: Timestamp
         let ending = Ending { outcome: Outcome::Failed(lost()), call: None };
         tx.test_runs().change(test.id, &Transition::EndLapsed { ending }, now).await?
     } else {
-        tx.test_runs().enqueue(test.id).await?;
+        tx.test_runs().enqueue(test.id, &Workplace::Anywhere).await?;
         true
     };
     tx.commit().await?;

@@ -4,16 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
-use crate::domain::jobs::Job;
-use crate::error::Result;
-use crate::ports::jobs::JobHandler;
+use crate::domain::jobs::{Job, Workplace};
+use crate::error::{Error, Result};
+use crate::ports::jobs::{JobHandler, Take};
 use crate::services::{
-    budgets, history, idempotency, identity, login_attempts, mails, realm_sessions, runs, statistics, test_runs,
-    tickets, usage,
+    budgets, history, idempotency, identity, login_attempts, mails, programs, realm_sessions, runs, statistics,
+    test_runs, tickets, usage,
 };
 
 /// Between two looks for runs that were lost.
@@ -24,27 +25,51 @@ const TIDY_INTERVAL: Duration = Duration::from_secs(600);
 /// Works until told to stop. Then no job is begun any more; those that run get the grace period, and are ended as
 /// lost after that. Any number of processes may work at the same time.
 pub async fn run(app: &App, stop: CancellationToken) -> Result<()> {
-    let abandon = CancellationToken::new();
-    let worker = Arc::new(Worker { app: app.clone(), abandon: abandon.clone() });
-    let grace = async {
-        stop.cancelled().await;
-        tokio::time::sleep(app.config.http.shutdown_grace).await;
-        abandon.cancel();
-        std::future::pending::<()>().await;
-    };
+    let worker = Arc::new(Worker::new(app, false));
     tokio::select! {
-        result = app.jobs.run(worker, stop.clone()) => result,
+        result = app.jobs.run(worker.clone(), Take::Unmarked, stop.clone()) => result,
         () = sweep_regularly(app) => Ok(()),
         () = tidy_regularly(app) => Ok(()),
-        () = grace => Ok(()),
+        () = worker.give_up_after_grace(&stop) => Ok(()),
     }
+}
+
+/// The same for runs of the models that this process offers, and nothing else.
+pub async fn serve_models(app: &App, stop: CancellationToken) -> Result<()> {
+    let worker = Arc::new(Worker::new(app, true));
+    tokio::select! {
+        result = take_offered(app, &worker, &stop) => result,
+        () = worker.give_up_after_grace(&stop) => Ok(()),
+    }
+}
+
+/// The engine's workers are made for certain marks, so another model needs another one; the old one ends what it runs.
+async fn take_offered(app: &App, worker: &Arc<Worker>, stop: &CancellationToken) -> Result<()> {
+    let mut taking = JoinSet::new();
+    while !stop.is_cancelled() {
+        let (offered, changed) = app.models.offered();
+        let marks: Vec<String> = offered.into_iter().map(|model| model.name).collect();
+        let until = stop.child_token();
+        if !marks.is_empty() {
+            let (jobs, worker, until) = (app.jobs.clone(), worker.clone(), until.clone());
+            taking.spawn(async move { jobs.run(worker, Take::Marked(marks), until).await });
+        }
+        tokio::select! {
+            () = changed => until.cancel(),
+            () = stop.cancelled() => {}
+        }
+    }
+    while let Some(ended) = taking.join_next().await {
+        ended.map_err(|error| Error::internal("taking runs of the models served here", error))??;
+    }
+    Ok(())
 }
 
 /// Runs what is ready and returns; for tests and for emptying a queue by hand.
 pub async fn run_ready(app: &App) -> Result<()> {
     sweep(app, true).await?;
     tidy(app).await?;
-    app.jobs.run_ready(Arc::new(Worker { app: app.clone(), abandon: CancellationToken::new() })).await
+    app.jobs.run_ready(Arc::new(Worker::new(app, false))).await
 }
 
 async fn sweep_regularly(app: &App) {
@@ -66,6 +91,7 @@ async fn sweep_regularly(app: &App) {
 
 /// Runs and tests that nobody carries.
 async fn sweep(app: &App, judge: bool) -> Result<usize> {
+    programs::release_jobs(app).await?;
     Ok(runs::sweep(app, judge).await? + test_runs::sweep(app, judge).await?)
 }
 
@@ -85,15 +111,41 @@ async fn tidy(app: &App) -> Result<()> {
     idempotency::forget_old(app).await?;
     login_attempts::forget_old(app).await?;
     mails::forget_old(app).await?;
+    programs::forget_old(app).await?;
     realm_sessions::forget_old(app).await?;
     tickets::purge(app).await?;
     test_runs::forget_old(app).await?;
     usage::forget_old(app).await.map(drop)
 }
 
-struct Worker {
+/// Who runs a job.
+pub(crate) struct Worker {
     app: App,
-    abandon: CancellationToken,
+    /// What runs now is to end as lost.
+    pub(crate) abandon: CancellationToken,
+    /// It may lack what other runs need, such as keys.
+    only_offered: bool,
+}
+
+impl Worker {
+    fn new(app: &App, only_offered: bool) -> Self {
+        Self { app: app.clone(), abandon: CancellationToken::new(), only_offered }
+    }
+
+    /// Whether a run that belongs there is for this worker.
+    pub(crate) fn takes(&self, place: &Workplace) -> bool {
+        match place {
+            Workplace::Anywhere => !self.only_offered,
+            Workplace::Beside(model) => self.app.models.offers(model),
+        }
+    }
+
+    async fn give_up_after_grace(&self, stop: &CancellationToken) {
+        stop.cancelled().await;
+        tokio::time::sleep(self.app.config.http.shutdown_grace).await;
+        self.abandon.cancel();
+        std::future::pending().await
+    }
 }
 
 impl std::fmt::Debug for Worker {
@@ -108,11 +160,11 @@ impl JobHandler for Worker {
         match job {
             Job::RunExecution { organization_id, user_id, execution_id } => {
                 let ctx = identity::for_job(organization_id, user_id);
-                runs::run(&self.app, &ctx, execution_id, &self.abandon).await
+                runs::run(&self.app, &ctx, execution_id, self).await
             }
             Job::RunTest { organization_id, user_id, test_run_id } => {
                 let ctx = identity::for_job(organization_id, user_id);
-                test_runs::run(&self.app, &ctx, test_run_id, &self.abandon).await
+                test_runs::run(&self.app, &ctx, test_run_id, self).await
             }
             Job::AnnounceBudget { organization_id, subject_id, month } => {
                 budgets::announce(&self.app, organization_id, subject_id, month).await

@@ -7,6 +7,7 @@ be learnt twice and a type checker sees a forgotten ``await``; and one client ca
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable, Mapping
 from decimal import Decimal
@@ -51,11 +52,14 @@ def connect(database_url: str, **settings: Setting) -> Client:
     return Client(_settings({"database_url": database_url, **settings}), works=False)
 
 
-def embedded(data_dir: str | os.PathLike[str] | None = None, **settings: Setting) -> Client:
+def embedded(
+    data_dir: str | os.PathLike[str] | None = None, *, worker: bool = True, **settings: Setting
+) -> Client:
     """Kijko on a PostgreSQL that it starts and stops by itself. It also runs jobs, unlike ``connect``.
 
     Args:
         data_dir: Where the data is kept; made when absent. None is Kijko's place in your data folder.
+        worker: False leaves the jobs to others, such as :meth:`Client.worker`.
         settings: See :func:`connect`.
 
     Returns:
@@ -65,7 +69,7 @@ def embedded(data_dir: str | os.PathLike[str] | None = None, **settings: Setting
     own: dict[str, Setting] = {"database_url": "", "database_owner_url": "", "database_worker_url": ""}
     if data_dir is not None:
         own["kijko_data_dir"] = os.path.abspath(data_dir)
-    return Client(_settings({**own, **settings}), works=True)
+    return Client(_settings({**own, **settings}), works=worker)
 
 
 def _settings(settings: Mapping[str, Setting]) -> list[tuple[str, str]]:
@@ -189,24 +193,37 @@ class Client:
         output_cost_per_million: Decimal = Decimal(0),
         max_output_tokens: int = 8192,
     ) -> Callable[[ProviderT], ProviderT]:
-        """Registers a callable as a model: runs of skills that name it call it, in this process.
+        """Registers a callable as a model: runs of skills that name it call it, in this process, whoever asks for them.
 
-        The callable takes a :class:`~kijko.models.Question` and returns text, or yields it in pieces; it may be
-        ``async``. The core's rules hold: retries, time limits, cancellation, tokens and cost.
+        The callable takes a :class:`~kijko.models.Question` and returns text, or yields it in pieces. It runs on a
+        thread of its own; an ``async`` one runs in an event loop of its own, or, registered with an
+        :class:`AsyncClient`, in yours. The core's rules hold: retries, time limits, cancellation, tokens and cost.
 
-        Only this process knows the model, so it must run the jobs itself, as ``embedded`` does, and be the only one that
-        works on its database.
+        Every organisation on the database can use the model, over HTTP too, for as long as this client is open. Runs
+        wait for two minutes for it to come back. Several processes may serve the same model, and share its runs.
 
         Args:
-            name: 1 to 100 characters; goes before a model of the catalogue of the same name.
+            name: 1 to 100 characters; not that of a model that Kijko knows.
             input_cost_per_million: US dollars per million tokens of the prompt.
             output_cost_per_million: The same for the answer.
             max_output_tokens: The longest answer that it gives.
-        """
 
+        Raises:
+            InvalidInput: ``VALIDATION_ERROR``, when the decorated callable is registered.
+        """
+        rates = input_cost_per_million, output_cost_per_million
+        return self._registration(name, rates, max_output_tokens, None)
+
+    def _registration(
+        self,
+        name: str,
+        rates: tuple[Decimal, Decimal],
+        max_output_tokens: int,
+        loop: asyncio.AbstractEventLoop | None,
+    ) -> Callable[[ProviderT], ProviderT]:
         def register(provider: ProviderT) -> ProviderT:
-            rates = str(input_cost_per_million), str(output_cost_per_million)
-            self._open().offer_model(name, *rates, max_output_tokens, starter(provider))
+            per_million = str(rates[0]), str(rates[1])
+            self._open().offer_model(name, *per_million, max_output_tokens, starter(provider, loop))
             return provider
 
         return register
@@ -238,13 +255,9 @@ class AsyncClient:
         output_cost_per_million: Decimal = Decimal(0),
         max_output_tokens: int = 8192,
     ) -> Callable[[ProviderT], ProviderT]:
-        """See :meth:`Client.model_provider`."""
-        return self._client.model_provider(
-            name,
-            input_cost_per_million=input_cost_per_million,
-            output_cost_per_million=output_cost_per_million,
-            max_output_tokens=max_output_tokens,
-        )
+        """See :meth:`Client.model_provider`. An ``async`` callable runs in the event loop that registers it."""
+        rates = input_cost_per_million, output_cost_per_million
+        return self._client._registration(name, rates, max_output_tokens, asyncio.get_running_loop())
 
     async def close(self) -> None:
         """See :meth:`Client.close`."""

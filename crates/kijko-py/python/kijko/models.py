@@ -18,8 +18,10 @@ __all__ = ["Question", "ModelFailure", "Provider", "Usage"]
 
 log = logging.getLogger("kijko.models")
 
-#: Between two looks at whether anybody still wants an answer that is awaited.
+#: Seconds between two looks at whether anybody still wants an answer that is awaited.
 _LOOK_INTERVAL = 0.1
+#: Seconds between two looks at whether a run that is busy takes the next piece.
+_ROOM_INTERVAL = 0.005
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,8 +80,8 @@ class _Gone(Exception):
     """Nobody wants the answer any more."""
 
 
-def starter(provider: Provider) -> Callable[[bytes, Answer], None]:
-    """What the core calls, on a thread of its own, for each attempt."""
+def starter(provider: Provider, loop: asyncio.AbstractEventLoop | None = None) -> Callable[[bytes, Answer], None]:
+    """What the core calls, on a thread of its own, for each attempt. What is awaited runs in ``loop``, or in ours."""
 
     def start(question: bytes, answer: Answer) -> None:
         members = json.loads(question)
@@ -87,7 +89,7 @@ def starter(provider: Provider) -> Callable[[bytes, Answer], None]:
         try:
             result: Any = provider(Question(**members))
             if inspect.isawaitable(result) or isinstance(result, AsyncIterable):
-                _loop().call_soon_threadsafe(_watch, _drain(result, answer), answer)
+                (loop or _own_loop()).call_soon_threadsafe(_watch, _drain(result, answer), answer)
                 return
             parts = [result] if isinstance(result, str) else _parts(result)
             try:
@@ -139,6 +141,7 @@ async def _drain(result: Any, answer: Answer) -> None:
     if isinstance(result, AsyncIterable):
         try:
             async for part in result:
+                await _room(answer)
                 _give(part, answer)
         finally:
             if isinstance(result, AsyncGenerator):
@@ -148,7 +151,14 @@ async def _drain(result: Any, answer: Answer) -> None:
         if not isinstance(text, str):
             raise _wrong(text)
         _give(text, answer)
+    await _room(answer)
     answer.end()
+
+
+async def _room(answer: Answer) -> None:
+    """So that a run which is busy does not hold up the loop."""
+    while not answer.has_room:
+        await asyncio.sleep(_ROOM_INTERVAL)
 
 
 def _watch(work: Any, answer: Answer) -> None:
@@ -178,8 +188,8 @@ _started: asyncio.AbstractEventLoop | None = None
 _lock = threading.Lock()
 
 
-def _loop() -> asyncio.AbstractEventLoop:
-    """The loop that asynchronous providers run in, on a thread of its own."""
+def _own_loop() -> asyncio.AbstractEventLoop:
+    """On a thread of its own."""
     global _started
     with _lock:
         if _started is None or _started.is_closed():

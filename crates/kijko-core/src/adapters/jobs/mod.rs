@@ -24,10 +24,11 @@ use super::postgres::errors::translate;
 use super::postgres::migrations::ENGINE_SCHEMA;
 use crate::domain::jobs::Job;
 use crate::error::{Error, Result};
-use crate::ports::jobs::{JobEngine, JobHandler, JobStats};
+use crate::ports::jobs::{JobEngine, JobHandler, JobStats, Take};
 
-/// The engine's own connections: one listens, two keep the heartbeat and the sweep going while jobs finish.
-const EXTRA_CONNECTIONS: u32 = 4;
+/// The engine's own connections: one listens, two keep the heartbeat and the sweep going while jobs finish. Twice as
+/// many, since what is marked has a worker of its own.
+const EXTRA_CONNECTIONS: u32 = 8;
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 const RECOVERY_DELAY: Duration = Duration::from_secs(2);
 
@@ -70,8 +71,8 @@ impl GraphileEngine {
         Self { concurrency, shutdown_grace, pool }
     }
 
-    async fn worker(&self, handler: Handler, stop: CancellationToken) -> Result<Worker> {
-        WorkerOptions::default()
+    async fn worker(&self, handler: Handler, take: &Take, stop: CancellationToken) -> Result<Worker> {
+        selective(take)
             .database(graphile_worker::Database::new(PatientDatabase::new(self.pool.clone())))
             .schema(ENGINE_SCHEMA)
             .concurrency(self.concurrency)
@@ -115,12 +116,22 @@ impl GraphileEngine {
     }
 }
 
+/// Marks are the engine's flags. Without any restriction a worker would take every job.
+fn selective(take: &Take) -> WorkerOptions {
+    match take {
+        Take::Unmarked => WorkerOptions::default().job_flag_allowlist([""; 0]),
+        Take::Marked(models) => {
+            models.iter().fold(WorkerOptions::default(), |options, model| options.add_accepted_flag(model))
+        }
+    }
+}
+
 #[async_trait]
 impl JobEngine for GraphileEngine {
-    async fn run(&self, handler: Arc<dyn JobHandler>, stop: CancellationToken) -> Result<()> {
+    async fn run(&self, handler: Arc<dyn JobHandler>, take: Take, stop: CancellationToken) -> Result<()> {
         let handler = Handler { inner: handler, running: TaskTracker::new() };
         while !stop.is_cancelled() {
-            let outcome = match self.worker(handler.clone(), stop.clone()).await {
+            let outcome = match self.worker(handler.clone(), &take, stop.clone()).await {
                 Ok(worker) => worker.run().await.map_err(|e| Error::internal("running jobs", e)),
                 Err(error) => Err(error),
             };
@@ -139,7 +150,7 @@ impl JobEngine for GraphileEngine {
 
     async fn run_ready(&self, handler: Arc<dyn JobHandler>) -> Result<()> {
         let handler = Handler { inner: handler, running: TaskTracker::new() };
-        let worker = self.worker(handler, CancellationToken::new()).await?;
+        let worker = self.worker(handler, &Take::Unmarked, CancellationToken::new()).await?;
         worker.run_once().await.map_err(|e| Error::internal("running jobs", e))
     }
 

@@ -12,6 +12,7 @@ use crate::domain::executions::{
     Ending, Execution, ExecutionStatus, ExecutionType, Failure, ModelCall, NewExecution, Outcome,
 };
 use crate::domain::ids::{ExecutionId, SkillId};
+use crate::domain::jobs::Workplace;
 use crate::domain::models::KeySource;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
@@ -220,7 +221,7 @@ impl ExecutionRepo for PgTenantTx {
         Ok(ids.into_iter().map(ExecutionId).collect())
     }
 
-    async fn insert(&mut self, execution: &NewExecution, reserved_usd: Decimal) -> Result<()> {
+    async fn insert(&mut self, execution: &NewExecution, reserved_usd: Decimal, place: &Workplace) -> Result<()> {
         sqlx::query!(
             "INSERT INTO skill_executions
                  (id, skill_id, execution_type, input, reserved_usd, executed_at, reference_id, retry_of)
@@ -237,7 +238,7 @@ impl ExecutionRepo for PgTenantTx {
         .execute(self.conn())
         .await
         .map_err(translate)?;
-        self.enqueue(execution.id).await
+        self.enqueue(execution.id, place).await
     }
 
     async fn cover(&mut self, id: ExecutionId, worst_case: Decimal) -> Result<bool> {
@@ -247,8 +248,11 @@ impl ExecutionRepo for PgTenantTx {
             .map_err(translate)
     }
 
-    async fn enqueue(&mut self, id: ExecutionId) -> Result<()> {
-        sqlx::query!("SELECT app.enqueue_execution($1)", id.0).execute(self.conn()).await.map_err(translate)?;
+    async fn enqueue(&mut self, id: ExecutionId, place: &Workplace) -> Result<()> {
+        sqlx::query!("SELECT app.enqueue_execution($1, $2)", id.0, place.model())
+            .execute(self.conn())
+            .await
+            .map_err(translate)?;
         Ok(())
     }
 

@@ -28,6 +28,7 @@ mod login_attempts;
 mod mails;
 mod memberships;
 pub(crate) mod migrations;
+mod offered_models;
 mod provider_keys;
 mod realms;
 mod sessions;

@@ -7,6 +7,7 @@ use sqlx::types::{Json, Uuid};
 use super::errors::translate;
 use super::tx::{PgSystemTx, PgTenantTx};
 use crate::domain::executions::{Ending, ExecutionStatus, ModelCall};
+use crate::domain::jobs::Workplace;
 use crate::domain::models::KeySource;
 use crate::domain::test_runs::{KEPT, NewTestRun, TestQuestion, TestResult, TestRun, TestRunId};
 use crate::domain::time::Timestamp;
@@ -132,7 +133,7 @@ impl TestRunRepo for PgTenantTx {
         Ok(row.map(|Json(question)| question))
     }
 
-    async fn insert(&mut self, test: &NewTestRun) -> Result<()> {
+    async fn insert(&mut self, test: &NewTestRun, place: &Workplace) -> Result<()> {
         sqlx::query!(
             "INSERT INTO skill_transient_runs (id, payload, skill_id, reserved_usd, created_at, expires_at)
              VALUES ($1, $2, $3, $4, $5, $6)",
@@ -146,11 +147,14 @@ impl TestRunRepo for PgTenantTx {
         .execute(self.conn())
         .await
         .map_err(translate)?;
-        TestRunRepo::enqueue(self, test.id).await
+        TestRunRepo::enqueue(self, test.id, place).await
     }
 
-    async fn enqueue(&mut self, id: TestRunId) -> Result<()> {
-        sqlx::query!("SELECT app.enqueue_transient_run($1)", id.0).execute(self.conn()).await.map_err(translate)?;
+    async fn enqueue(&mut self, id: TestRunId, place: &Workplace) -> Result<()> {
+        sqlx::query!("SELECT app.enqueue_transient_run($1, $2)", id.0, place.model())
+            .execute(self.conn())
+            .await
+            .map_err(translate)?;
         Ok(())
     }
 

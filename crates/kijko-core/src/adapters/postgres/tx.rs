@@ -30,6 +30,7 @@ use crate::ports::login_attempts::LoginAttemptRepo;
 use crate::ports::mails::{MailRepo, Outbox};
 use crate::ports::memberships::MembershipRepo;
 use crate::ports::oauth::IdentityRepo;
+use crate::ports::offered_models::{AnnouncedModelRepo, OfferedModelRepo};
 use crate::ports::provider_keys::ProviderKeyRepo;
 use crate::ports::realms::{RealmSessionRepo, RealmUserRepo};
 use crate::ports::sessions::SessionRepo;
@@ -153,6 +154,10 @@ impl TenantTx for PgTenantTx {
         self
     }
 
+    fn offered_models(&mut self) -> &mut dyn OfferedModelRepo {
+        self
+    }
+
     fn skill_names(&mut self) -> &mut dyn SkillNameRepo {
         self
     }
@@ -241,6 +246,10 @@ impl SystemTx for PgSystemTx {
     }
 
     fn memberships(&mut self) -> &mut dyn MembershipRepo {
+        self
+    }
+
+    fn offered_models(&mut self) -> &mut dyn AnnouncedModelRepo {
         self
     }
 
