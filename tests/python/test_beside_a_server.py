@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import textwrap
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -112,6 +113,34 @@ def test_what_is_asked_over_http_python_answers(beside: kijko.Client) -> None:
         run = hers.skills.execute(ordinary["id"], {"text": "x"})
         output = hers.executions.wait(run.id, timeout=30).output
         assert output is not None and "offline" in output, "the server still does its own work"
+
+
+def test_a_run_whose_program_is_killed_fails_and_is_not_asked_again(server: Path, beside: kijko.Client) -> None:
+    code = '''
+        import kijko, sys, time
+        with kijko.connect(sys.argv[1], kijko_data_dir=sys.argv[2], execution_lease_secs=4) as client:
+            @client.model_provider("mortal")
+            def mortal(question):
+                print("asked", flush=True)
+                time.sleep(60)
+            time.sleep(60)
+    '''
+    with beside as client:
+        token = sign_up("mortal@example.com")
+        org = client.organization("Mortal", operator="tests", reason="a test")
+        command = [sys.executable, "-c", textwrap.dedent(code), url_of(server), str(server)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as program:
+            assert program.stdout is not None
+            deadline = time.monotonic() + 30
+            while "mortal" not in [model["id"] for model in get("/api/v1/skills/models", token)["models"]]:
+                assert time.monotonic() < deadline, "the program does not register its model"
+                time.sleep(0.05)
+            skill = org.skills.create(name="Mortal", prompt_template="Who lives for ever, {{text}}", model="mortal")
+            run = org.skills.execute(skill.id, {"text": "x"})
+            assert program.stdout.readline() == "asked\n"
+            program.kill()
+        done = org.executions.wait(run.id, timeout=30)
+        assert (done.status, done.error_code) == ("failed", "WORKER_LOST")
 
 
 def test_the_example_of_the_guide_runs_beside_a_server(server: Path, beside: kijko.Client, tmp_path: Path) -> None:
