@@ -19,6 +19,7 @@ mod client;
 mod errors;
 mod programs;
 mod runtime;
+mod tenant;
 
 /// The compiled half of the package `kijko`; what people import is in `python/kijko`.
 #[pymodule(gil_used = false)]
@@ -28,8 +29,8 @@ fn _kijko(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let stop = PyCFunction::new_closure(module.py(), None, None, |arguments, _| runtime::stop(arguments.py()))?;
     module.py().import("atexit")?.call_method1("register", (stop,))?;
     module.add_class::<client::Engine>()?;
-    module.add_class::<client::Tenant>()?;
-    module.add_class::<client::Stream>()?;
+    module.add_class::<tenant::Tenant>()?;
+    module.add_class::<tenant::Stream>()?;
     module.add_class::<programs::Answer>()
 }
 
