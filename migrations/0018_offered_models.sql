@@ -2,7 +2,7 @@
 -- whose job only a worker of that program takes. They belong to the installation, like its catalogue.
 CREATE TABLE offered_models (
     name                    text        NOT NULL,
-    -- US dollars; the last program to say so is right.
+    -- US dollars, for what a run may cost; it costs what the program asks that answers.
     input_cost_per_million  numeric     NOT NULL,
     output_cost_per_million numeric     NOT NULL,
     max_output_tokens       integer     NOT NULL,

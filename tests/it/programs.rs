@@ -42,8 +42,13 @@ fn model(name: &str) -> OfferedModel {
 }
 
 impl Beside {
+    /// With a key, so that nothing is answered offline, but not with the key that others need.
     async fn new(server: &Installation, models: &[&'static str]) -> Self {
-        let app = Installation::beside(server, &[]).await;
+        Self::with(server, &[("GOOGLE_API_KEY", "of-no-use-here")], models).await
+    }
+
+    async fn with(server: &Installation, settings: &[(&str, &str)], models: &[&'static str]) -> Self {
+        let app = Installation::beside(server, settings).await;
         let mut beside = Self { app, asked: Arc::default(), stop: CancellationToken::new(), task: None };
         for name in models {
             beside.offer(name).await;
@@ -165,6 +170,53 @@ async fn a_run_whose_skill_gets_another_model_while_it_waits_goes_to_whoever_ser
     assert_eq!(execution["status"], "completed", "{execution}");
     assert!(execution["output"].as_str().unwrap().contains("offline"), "the catalogue's model answered");
     program.stop().await;
+}
+
+#[tokio::test]
+async fn a_server_and_a_program_with_different_keys_agree_on_who_answers() {
+    // The server cannot call the first choice, so the run goes to the program. That one has no key, and would answer
+    // offline whatever the catalogue has.
+    let server = Installation::with(&[("GOOGLE_API_KEY", "of-no-use-here")]).await;
+    let ada = server.owner().await;
+    let program = Beside::with(&server, &[], &["oracle"]).await;
+    let skill = skill_with(&ada, "claude-3-5-haiku-20241022", &json!({ "fallbackModel": "oracle" })).await;
+    let run = ada.execute(&skill, json!({ "text": "x" })).await;
+    assert_eq!(ended(&ada, &run).await["output"], "oracle says hello");
+    program.stop().await;
+}
+
+#[tokio::test]
+async fn a_run_that_was_cancelled_is_handed_to_nobody() {
+    let server = Installation::new().await;
+    let ada = server.owner().await;
+    let program = Beside::new(&server, &["oracle"]).await;
+    program.stop().await;
+    let skill = ada.create_skill("Coming").await;
+    let run = ada.execute(&skill, json!({ "text": "x" })).await;
+    ada.put(&format!("/api/v1/skills/{skill}"), json!({ "model": "oracle" })).await.ok(200);
+    ada.post(&format!("/api/v1/executions/{run}/cancel"), json!({})).await.ok(200);
+    server.run_jobs().await;
+    assert_eq!(server.count("graphile_worker._private_jobs").await, 0, "there is nothing left to do");
+}
+
+#[tokio::test]
+async fn two_programs_that_serve_the_same_models_announce_them_at_the_same_time() {
+    let server = Installation::new().await;
+    let programs = [Beside::new(&server, &["a", "b", "c"]).await, Beside::new(&server, &["c", "b", "a"]).await];
+    let offers = (0..20).flat_map(|_| programs.iter().flat_map(|one| ["a", "b", "c"].map(|name| one.offer(name))));
+    futures_util::future::join_all(offers).await;
+    assert_eq!(server.count("offered_models").await, 3);
+    let ada = server.owner().await;
+    let skill = skill_with(&ada, "b", &json!({})).await;
+    for _ in 0..10 {
+        let run = ada.execute(&skill, json!({ "text": "x" })).await;
+        assert_eq!(ended(&ada, &run).await["output"], "b says hello");
+    }
+    let asked: usize = programs.iter().map(|program| program.asked().len()).sum();
+    assert_eq!(asked, 10, "each run was one question, to one of them");
+    for program in programs {
+        program.stop().await;
+    }
 }
 
 #[tokio::test]

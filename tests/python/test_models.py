@@ -119,6 +119,20 @@ def test_an_asynchronous_client_awaits_its_models_in_its_own_loop(own_client: ki
         assert loops == [asyncio.get_running_loop()], "what a loop made is used in that loop"
 
     asyncio.run(use())
+    org = own_client.organization("Models", operator="tests", reason="a test")
+    skill = next(one for one in org.skills.list() if one.name == "Home")
+    gone = org.executions.wait(org.skills.execute(skill.id, {"text": "x"}).id, timeout=30)
+    assert gone.error_message == "The model's program has ended", "the loop is closed"
+
+
+def test_a_client_that_was_closed_says_nothing_more_of_its_models(caplog: pytest.LogCaptureFixture) -> None:
+    with kijko.embedded(make_data_dir()) as client:
+        client.model_provider("gone")(lambda question: "x")
+        org = client.organization("Models", operator="tests", reason="a test")
+    time.sleep(1.5)
+    with pytest.raises(kijko.KijkoError):
+        next(org.skills.list())
+    assert [record.getMessage() for record in caplog.records if "served here" in record.getMessage()] == []
 
 
 def test_what_a_provider_raises_ends_the_run_and_says_no_more_than_it_should(

@@ -19,9 +19,15 @@ use crate::{errors, runtime};
 pub struct Engine {
     process: u32,
     app: App,
-    worker: Mutex<Option<Worker>>,
+    workers: Mutex<Workers>,
+}
+
+#[derive(Default)]
+struct Workers {
+    is_closed: bool,
+    ordinary: Option<Worker>,
     /// Runs what calls for the models that this process offers.
-    server: Mutex<Option<Worker>>,
+    serving: Option<Worker>,
 }
 
 struct Worker {
@@ -44,15 +50,16 @@ impl Engine {
         runtime::promise(py, Self::connect(config))
     }
 
-    /// Lets `start` answer for a model, in runs of any process on this database; see `kijko.models`.
+    /// Lets `start` answer for a model, in runs of any process on this database; see `kijko.models`. With `wait`, others
+    /// know of it when this returns.
     fn offer_model(
         &self,
         py: Python<'_>,
         name: String,
-        input_cost_per_million: &str,
-        output_cost_per_million: &str,
+        costs_per_million: (String, String),
         max_output_tokens: u32,
         start: Py<PyAny>,
+        wait: bool,
     ) -> PyResult<()> {
         self.usable()?;
         let rate = |field: &str, text: &str| {
@@ -61,25 +68,30 @@ impl Engine {
         };
         let model = OfferedModel {
             name,
-            input_cost_per_million: rate("inputCostPerMillion", input_cost_per_million)?,
-            output_cost_per_million: rate("outputCostPerMillion", output_cost_per_million)?,
+            input_cost_per_million: rate("inputCostPerMillion", &costs_per_million.0)?,
+            output_cost_per_million: rate("outputCostPerMillion", &costs_per_million.1)?,
             max_output_tokens,
         };
-        let offer = programs::offer(&self.app, model, Arc::new(Callable { start }));
-        runtime::wait(py, offer)?.map_err(|error| errors::raised(&error))?;
-        start_once(&self.server, |stop| {
-            let app = self.app.clone();
-            async move { worker::serve_models(&app, stop).await }
-        })
+        let program = Arc::new(Callable { start });
+        let offered = match wait {
+            true => runtime::wait(py, programs::offer(&self.app, model, program))?,
+            false => programs::offer_soon(&self.app, model, program),
+        };
+        offered.map_err(|error| errors::raised(&error))?;
+        let app = self.app.clone();
+        self.start(|workers| &mut workers.serving, |stop| async move { worker::serve_models(&app, stop).await })
+    }
+
+    /// Others that serve the model go on.
+    fn withdraw_model(&self, name: &str) {
+        programs::withdraw(&self.app, name);
     }
 
     /// Runs jobs in this process from now on; does nothing when it does already.
     fn start_worker(&self) -> PyResult<()> {
         self.usable()?;
-        start_once(&self.worker, |stop| {
-            let app = self.app.clone();
-            async move { worker::run(&app, stop).await }
-        })
+        let app = self.app.clone();
+        self.start(|workers| &mut workers.ordinary, |stop| async move { worker::run(&app, stop).await })
     }
 
     fn close(&self, py: Python<'_>) -> PyResult<()> {
@@ -129,16 +141,40 @@ impl Engine {
 impl Engine {
     async fn connect(config: Config) -> PyResult<Self> {
         let app = App::connect(config).await.map_err(|error| errors::not_started(&error))?;
-        Ok(Self { process: std::process::id(), app, worker: Mutex::default(), server: Mutex::default() })
+        Ok(Self { process: std::process::id(), app, workers: Mutex::default() })
     }
 
     fn usable(&self) -> PyResult<()> {
         same_process(self.process)
     }
 
+    /// Does nothing while it runs already.
+    fn start<W>(
+        &self,
+        which: impl FnOnce(&mut Workers) -> &mut Option<Worker>,
+        work: impl FnOnce(CancellationToken) -> W,
+    ) -> PyResult<()>
+    where
+        W: Future<Output = Result<(), Error>> + Send + 'static,
+    {
+        let mut workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
+        if workers.is_closed {
+            return Err(errors::unusable("This client was closed", "CLIENT_CLOSED"));
+        }
+        let worker = which(&mut workers);
+        if worker.as_ref().is_none_or(|worker| worker.task.is_finished()) {
+            let stop = CancellationToken::new();
+            let task = runtime::runtime()?.spawn(work(stop.clone()));
+            *worker = Some(Worker { stop, task });
+        }
+        Ok(())
+    }
+
+    /// There will be no others.
     fn taken_workers(&self) -> Vec<Worker> {
-        let taken = |worker: &Mutex<Option<Worker>>| worker.lock().unwrap_or_else(PoisonError::into_inner).take();
-        [taken(&self.worker), taken(&self.server)].into_iter().flatten().collect()
+        let mut workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
+        workers.is_closed = true;
+        [workers.ordinary.take(), workers.serving.take()].into_iter().flatten().collect()
     }
 
     fn entering(
@@ -164,20 +200,6 @@ impl Engine {
 fn configured(settings: &[(String, String)]) -> PyResult<Config> {
     let flags: Vec<(&str, String)> = settings.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
     Config::load(&flags).map_err(|error| errors::misconfigured(&error))
-}
-
-/// Does nothing while it runs.
-fn start_once<W>(worker: &Mutex<Option<Worker>>, work: impl FnOnce(CancellationToken) -> W) -> PyResult<()>
-where
-    W: Future<Output = Result<(), Error>> + Send + 'static,
-{
-    let mut worker = worker.lock().unwrap_or_else(PoisonError::into_inner);
-    if worker.as_ref().is_none_or(|worker| worker.task.is_finished()) {
-        let stop = CancellationToken::new();
-        let task = runtime::runtime()?.spawn(work(stop.clone()));
-        *worker = Some(Worker { stop, task });
-    }
-    Ok(())
 }
 
 /// No more jobs are begun; those that run get the grace period.

@@ -40,6 +40,8 @@ fn pass_on_logs(py: Python<'_>) -> PyResult<()> {
     // Levels are asked for each time, since programs set them after they import us.
     let logger = pyo3_log::Logger::new(py, Caching::Loggers)?
         .filter(LevelFilter::Warn)
+        // It warns of slow statements, with their text.
+        .filter_target("sqlx::query".to_owned(), LevelFilter::Error)
         .filter_target("kijko_core".to_owned(), LevelFilter::Info)
         .filter_target("_kijko".to_owned(), LevelFilter::Info);
     // Another package in this process may have been first; then theirs gets it.

@@ -169,6 +169,8 @@ impl App {
 
     /// Writes what waits to be written, closes every connection, then stops the embedded database if this was its last user.
     pub async fn close(&self) {
+        // Nobody is told any more that they are served here.
+        self.models.withdraw_all();
         if let Err(error) = api_keys::record_use(self).await {
             tracing::warn!(error = error.internal_text(), "the last uses of API keys could not be written");
         }

@@ -30,6 +30,7 @@ pub mod profiles;
 pub mod provider_keys;
 pub mod reading;
 pub mod realms;
+pub mod runs;
 pub mod sessions;
 pub mod skill_library;
 pub mod skill_templates;

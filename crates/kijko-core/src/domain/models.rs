@@ -132,6 +132,12 @@ impl Catalogue {
         default.is_some_and(|entry| entry.enabled && entry.provider_model_id.is_some())
     }
 
+    /// Whether this is the name of one of its models, switched on or not, or of one that is passed through.
+    pub fn has(&self, name: &str) -> bool {
+        let is_named = |entry: &ModelEntry| entry.id == name || entry.aliases.iter().any(|alias| alias == name);
+        self.models.iter().any(is_named) || self.resolve(name).is_some()
+    }
+
     /// By id, then by alias, then by the family that the id names. None when nobody serves it.
     pub fn resolve(&self, model: &str) -> Option<ModelRoute> {
         let by_id = self.models.iter().find(|entry| entry.id == model);

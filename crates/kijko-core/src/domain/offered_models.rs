@@ -13,7 +13,7 @@ use crate::error::Result;
 /// Between two words of a program that it lives.
 pub const ANNOUNCE_INTERVAL: Duration = Duration::from_secs(15);
 /// Without a word for so long, a program is gone. It may be restarted meanwhile, and its runs wait.
-const PATIENCE: Duration = Duration::from_secs(120);
+pub const PATIENCE: Duration = Duration::from_secs(120);
 /// Without a word for so long, its models were never there.
 pub const FORGOTTEN_AFTER: Duration = Duration::from_secs(30 * 24 * 3600);
 

@@ -16,6 +16,9 @@ pub trait JobEngine: Send + Sync {
     /// Runs what is ready and not marked, then returns.
     async fn run_ready(&self, handler: Arc<dyn JobHandler>) -> Result<()>;
 
+    /// Takes the marks off jobs that wait, but for these; says how many.
+    async fn unmark(&self, except: &[String]) -> Result<u64>;
+
     async fn stats(&self) -> Result<JobStats>;
 
     /// Closes its connections.

@@ -32,6 +32,7 @@ pub mod outbound;
 pub mod provider_keys;
 pub mod rate_limits;
 pub mod realms;
+pub mod runs;
 pub mod secrets;
 pub mod sessions;
 pub mod skill_stars;
@@ -75,6 +76,7 @@ pub trait TenantTx: Send {
     fn members(&mut self) -> &mut dyn team::MemberRepo;
     fn offered_models(&mut self) -> &mut dyn offered_models::OfferedModelRepo;
     fn provider_keys(&mut self) -> &mut dyn provider_keys::ProviderKeyRepo;
+    fn runs(&mut self) -> &mut dyn runs::RunRepo;
     fn skill_names(&mut self) -> &mut dyn skills::SkillNameRepo;
     fn skill_stars(&mut self) -> &mut dyn skill_stars::SkillStarRepo;
     fn skill_versions(&mut self) -> &mut dyn skill_versions::SkillVersionRepo;
@@ -100,9 +102,9 @@ pub trait SystemTx: Send {
     fn api_keys(&mut self) -> &mut dyn api_keys::AllApiKeysRepo;
     fn audit(&mut self) -> &mut dyn audit::AuditRepo;
     fn budget_notices(&mut self) -> &mut dyn budgets::BudgetNoticeRepo;
-    fn executions(&mut self) -> &mut dyn executions::ActiveExecutionRepo;
     fn login_attempts(&mut self) -> &mut dyn login_attempts::LoginAttemptRepo;
     fn old_replies(&mut self) -> &mut dyn idempotency::OldRepliesRepo;
+    fn old_tests(&mut self) -> &mut dyn test_runs::OldTestRunRepo;
     fn old_usage(&mut self) -> &mut dyn usage::OldUsageRepo;
     fn mails(&mut self) -> &mut dyn mails::MailRepo;
     fn memberships(&mut self) -> &mut dyn memberships::MembershipRepo;
@@ -112,10 +114,10 @@ pub trait SystemTx: Send {
     fn invitations(&mut self) -> &mut dyn invitations::JoinRepo;
     fn realm_sessions(&mut self) -> &mut dyn realms::RealmSessionRepo;
     fn realm_users(&mut self) -> &mut dyn realms::RealmUserRepo;
+    fn runs(&mut self) -> &mut dyn runs::ActiveRunRepo;
     fn sessions(&mut self) -> &mut dyn sessions::SessionRepo;
     fn signing_keys(&mut self) -> &mut dyn identity::SigningKeyRepo;
     fn statistics(&mut self) -> &mut dyn statistics::AllStatisticsRepo;
-    fn test_runs(&mut self) -> &mut dyn test_runs::ActiveTestRunRepo;
     fn tickets(&mut self) -> &mut dyn tickets::TicketRepo;
 
     /// Tells every process, when this transaction commits.
@@ -138,8 +140,8 @@ pub enum SystemTask {
     CheckPassword,
     LoadSigningKeys,
     RotateSigningKeys,
-    SweepExecutions,
-    SweepTests,
+    SweepRuns,
+    ForgetTests,
     AnnounceModels,
     ReleaseJobs,
     AnnounceBudget,

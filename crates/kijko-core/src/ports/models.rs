@@ -137,6 +137,15 @@ impl Models {
         });
     }
 
+    /// Not any more.
+    pub fn withdraw(&self, model: &str) {
+        self.offered.send_if_modified(|offered| offered.remove(model).is_some());
+    }
+
+    pub fn withdraw_all(&self) {
+        self.offered.send_modify(HashMap::clear);
+    }
+
     /// What the program that we run in serves now, and a word whenever that changes.
     pub fn offered(&self) -> (Vec<OfferedModel>, impl Future<Output = ()> + use<>) {
         let mut changes = self.offered.subscribe();

@@ -8,7 +8,7 @@ use crate::error::Result;
 
 #[async_trait]
 pub trait OfferedModelRepo: Send {
-    async fn find(&mut self, name: &str) -> Result<Option<SeenModel>>;
+    async fn find(&mut self, names: &[&str]) -> Result<Vec<SeenModel>>;
 
     /// By name, at most 500.
     async fn list(&mut self) -> Result<Vec<SeenModel>>;
@@ -19,8 +19,8 @@ pub trait AnnouncedModelRepo: Send {
     /// Whoever serves them lives.
     async fn announce(&mut self, models: &[OfferedModel], now: Timestamp) -> Result<()>;
 
-    async fn delete_older(&mut self, before: Timestamp) -> Result<u64>;
+    /// The names of those that were seen since then.
+    async fn seen_since(&mut self, since: Timestamp) -> Result<Vec<String>>;
 
-    /// Lets any worker take the jobs that wait for a program which was not seen since then.
-    async fn release_jobs(&mut self, seen_since: Timestamp) -> Result<u64>;
+    async fn delete_older(&mut self, before: Timestamp) -> Result<u64>;
 }

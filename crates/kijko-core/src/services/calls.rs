@@ -12,13 +12,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
 use crate::domain::executions::{Failure, FailureCode, ModelCall, Outcome};
-use crate::domain::jobs::Workplace;
 use crate::domain::models::{KeySource, ModelRoute};
 use crate::domain::money::{Cost, Usage};
 use crate::domain::skills::Parameters;
 use crate::ports::models::{ModelError, ModelEvent, ModelRequest, Target};
 use crate::services::pieces::Shown;
-use crate::services::programs;
 
 /// Of one target, after the first attempt.
 const RETRIES: u32 = 3;
@@ -99,14 +97,6 @@ impl<'a> Call<'a> {
         let spent = vec![None; targets.len()];
         let shown = Shown::new(app, run);
         Self { app, question, targets, asked: 0, attempts: 0, spent, current: None, shown }
-    }
-
-    pub(crate) fn worst_case(&self) -> Decimal {
-        self.question.worst_case(&self.targets)
-    }
-
-    pub(crate) fn workplace(&self) -> Workplace {
-        programs::workplace(&self.targets)
     }
 
     /// Asks until the answer is whole, a failure is final, the time is up, or the work is abandoned.

@@ -1,7 +1,7 @@
 //! Executions: ask for a run, look at runs, cancel one. `runs` does the running.
 
 use rust_decimal::Decimal;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use crate::app::App;
 use crate::context::{Permission, TenantContext};
@@ -12,15 +12,18 @@ use crate::domain::executions::{
 };
 use crate::domain::idempotency::IdempotencyKey;
 use crate::domain::ids::{ExecutionId, SkillId};
+use crate::domain::runs::RunId;
 use crate::domain::skills::Skill;
-use crate::domain::templates::checked_input;
+use crate::domain::templates::{self, checked_input};
 use crate::domain::usage::{Metered, Metric, Quota};
 use crate::error::{Code, Error, Result};
 use crate::ports::TenantTx;
-use crate::ports::executions::Transition;
+use crate::ports::runs::Transition;
+use crate::services::calls::{Call, Question};
 use crate::services::idempotency::Once;
 use crate::services::models::{self, Wish};
-use crate::services::{admission, programs, runs, usage};
+use crate::services::runs::{Carrier, Prepared};
+use crate::services::{admission, programs, usage};
 
 /// Writes a pending run and the job that carries it, together. The model is never called here.
 /// Refuses, in this order, with `VALIDATION_ERROR`, `SKILL_NOT_FOUND`, `SKILL_INACTIVE`, `INVALID_INPUT`,
@@ -65,10 +68,58 @@ async fn admit(app: &App, tx: &mut dyn TenantTx, skill: &Skill, execution: &NewE
     }
     let targets = models::targets(app, tx, Wish::from(skill)).await?;
     // A prompt that is too long costs nothing: its run will fail before anybody is asked.
-    let worst_case = runs::question(skill, &execution.input).map_or(Decimal::ZERO, |asked| asked.worst_case(&targets));
+    let worst_case = question(skill, &execution.input).map_or(Decimal::ZERO, |asked| asked.worst_case(&targets));
     let quota = admission::admit(app, tx, Some(skill.id), worst_case, execution.executed_at).await?;
     tx.executions().insert(execution, worst_case, &programs::workplace(&targets)).await?;
     Ok(quota)
+}
+
+/// Everything that is decided before the first attempt.
+pub(crate) async fn prepare<'a>(
+    app: &'a App,
+    tx: &mut dyn TenantTx,
+    id: ExecutionId,
+    carrier: &Carrier,
+) -> Result<Prepared<'a>> {
+    let execution = tx.executions().find(id).await?.filter(|execution| execution.status == ExecutionStatus::Pending);
+    let Some(execution) = execution else { return Ok(Prepared::Gone) };
+    let skill = match execution.skill_id {
+        Some(skill) => tx.skills().find(skill).await?,
+        None => None,
+    };
+    let failed = |code, message: &str| Ok(Prepared::Failed(Failure::new(code, message)));
+    let Some(skill) = skill else { return failed(FailureCode::SkillNotFound, "The skill does not exist any more") };
+    if !skill.is_active {
+        return failed(FailureCode::SkillInactive, "The skill is not active");
+    }
+    let targets = match models::targets(app, tx, Wish::from(&skill)).await {
+        Ok(targets) => carrier.callable(app, targets),
+        Err(refusal) => return carrier.refused(refusal),
+    };
+    let targets = match targets {
+        Ok(targets) => targets,
+        Err(place) => return Ok(Prepared::Misplaced(place)),
+    };
+    let question = match question(&skill, &execution.input) {
+        Ok(question) => question,
+        Err(failure) => return Ok(Prepared::Failed(failure)),
+    };
+    // The skill may have become dearer since the run was admitted.
+    if !tx.executions().cover(id, question.worst_case(&targets)).await? {
+        return failed(FailureCode::BudgetExceeded, "The budget of this month has not enough left for the run");
+    }
+    let call = Call::new(app, id.to_string(), question, targets);
+    Ok(Prepared::Call(Box::new(call), Some(skill.version)))
+}
+
+/// What the model is asked for this input.
+fn question(skill: &Skill, input: &Map<String, Value>) -> Result<Question, Failure> {
+    let schema = skill.input_schema.as_deref().unwrap_or_default();
+    let prompt = templates::render(&skill.prompt_template, schema, input).ok_or_else(|| {
+        let most = templates::MAX_PROMPT_BYTES >> 20;
+        Failure::new(FailureCode::BadRequest, format!("The prompt would be longer than {most} MiB"))
+    })?;
+    Ok(Question { system: None, prompt, parameters: skill.parameters.clone() })
 }
 
 /// Refuses with `EXECUTION_NOT_FOUND`.
@@ -93,7 +144,7 @@ pub async fn cancel(app: &App, ctx: &TenantContext, id: ExecutionId, key: Option
         from: &[ExecutionStatus::Pending, ExecutionStatus::Running],
         ending: Ending { outcome: Outcome::Cancelled(failure), call: None },
     };
-    if !tx.executions().change(id, &end, app.clock.now()).await? {
+    if !tx.runs().change(RunId::Execution(id), &end, app.clock.now()).await? {
         let execution = tx.executions().find(id).await?.ok_or(Error::not_found(Code::ExecutionNotFound))?;
         return Err(unfit(Code::CannotCancel, &execution));
     }

@@ -44,11 +44,13 @@ pub async fn list(app: &App, ctx: &TenantContext) -> Result<Vec<ModelInfo>> {
     let access = Access::of(app, &mut *tx).await?;
     let programs = tx.offered_models().list().await?;
     let catalogue = app.models.catalogue().models.iter().map(|entry| entry.info(access.serves(entry.provider)));
-    Ok(catalogue.chain(programs.iter().map(|seen| seen.info(app.clock.now()))).collect())
+    // Another process may have another catalogue; what this one resolves goes before.
+    let programs = programs.iter().filter(|seen| !app.models.catalogue().has(&seen.model.name));
+    Ok(catalogue.chain(programs.map(|seen| seen.info(app.clock.now()))).collect())
 }
 
-/// Where a call goes: the first choice, then what stands in for it; never empty. A stand-in that nobody serves is none,
-/// and so is one that another program serves than the one that the run belongs to. Refuses with `MODEL_NOT_SUPPORTED` and `PROVIDER_NOT_CONFIGURED`.
+/// Where a call goes, in whatever process: the first choice, then what stands in for it; never empty. A stand-in that
+/// nobody serves is none. Refuses with `MODEL_NOT_SUPPORTED` and `PROVIDER_NOT_CONFIGURED`.
 pub(crate) async fn targets(app: &App, tx: &mut dyn TenantTx, wish: Wish<'_>) -> Result<Vec<Target>> {
     let mut access = Access::of(app, tx).await?;
     access.look_for(tx, wish).await?;
@@ -57,11 +59,13 @@ pub(crate) async fn targets(app: &App, tx: &mut dyn TenantTx, wish: Wish<'_>) ->
     let stand_in = wish.fallback.filter(|fallback| *fallback != wanted).and_then(|model| access.target(model).ok());
     let stand_in = stand_in.map(|target| Target { requested: Some(wanted.to_owned()), ..target });
     match (first, stand_in) {
-        (Ok(first), stand_in) => {
-            let stand_in = stand_in.filter(|target| !programs::is_elsewhere(app, &target.route));
-            Ok([first].into_iter().chain(stand_in).collect())
+        (Ok(first), stand_in) => Ok([first].into_iter().chain(stand_in).collect()),
+        // What is offered here is always a target here, or the run would go to and fro.
+        (Err(error), Some(stand_in))
+            if error.code() == Code::ProviderNotConfigured || programs::is_offered(app, &stand_in.route) =>
+        {
+            Ok(vec![stand_in])
         }
-        (Err(error), Some(stand_in)) if error.code() == Code::ProviderNotConfigured => Ok(vec![stand_in]),
         (Err(error), _) => Err(error),
     }
 }
@@ -94,10 +98,10 @@ impl<'a> Access<'a> {
 
     /// Models that this process does not know may be those of a program somewhere else.
     async fn look_for(&mut self, tx: &mut dyn TenantTx, wish: Wish<'_>) -> Result<()> {
-        for name in [wish.model, wish.fallback].into_iter().flatten() {
-            if self.app.models.route(name).is_err() {
-                self.seen.extend(tx.offered_models().find(name).await?);
-            }
+        let wanted = [wish.model, wish.fallback].into_iter().flatten();
+        let unknown: Vec<&str> = wanted.filter(|name| self.app.models.route(name).is_err()).collect();
+        if !unknown.is_empty() {
+            self.seen = tx.offered_models().find(&unknown).await?;
         }
         Ok(())
     }
@@ -149,7 +153,7 @@ impl<'a> Access<'a> {
     /// With the organisation's own key where it has one. That key failing is told, and never made good with ours.
     fn connect(&self, model: &str) -> Result<Target> {
         let route = self.route(model)?;
-        if programs::is_elsewhere(self.app, &route) {
+        if route.provider == Provider::Program && !programs::is_offered(self.app, &route) {
             return Ok(programs::elsewhere(route));
         }
         let Some(key) = self.own_key(route.provider) else { return self.app.models.target(route) };

@@ -91,53 +91,66 @@ impl Answer {
 }
 
 /// Lets this process serve a model from now on, in place of what it offered by this name before; runs need
-/// `worker::serve_models` too. Refuses with `VALIDATION_ERROR`, also when the catalogue has the name.
+/// `worker::serve_models` too. Others know of it when this returns. Refuses with `VALIDATION_ERROR`, also when the
+/// catalogue has the name.
 pub async fn offer(app: &App, model: OfferedModel, program: Arc<dyn Program>) -> Result<()> {
-    model.check()?;
-    if app.models.catalogue().resolve(&model.name).is_some() {
-        return Err(Error::invalid(
-            "name",
-            "taken",
-            format!("name must not be that of a known model, as {:?} is", model.name),
-        ));
-    }
-    let mut tx = app.store.system(SystemTask::AnnounceModels).await?;
-    tx.offered_models().announce(std::slice::from_ref(&model), app.clock.now()).await?;
-    tx.commit().await?;
+    check(app, &model)?;
+    announce(app, std::slice::from_ref(&model)).await?;
+    offer_soon(app, model, program)
+}
+
+/// The same without waiting for others to know of it.
+pub fn offer_soon(app: &App, model: OfferedModel, program: Arc<dyn Program>) -> Result<()> {
+    check(app, &model)?;
     let patience = app.config.models.inactivity_timeout;
     app.models.offer(model, Arc::new(Offered { program, patience }));
     Ok(())
 }
 
-/// Says again and again what this process serves, for as long as somebody uses the app.
+fn check(app: &App, model: &OfferedModel) -> Result<()> {
+    model.check()?;
+    if app.models.catalogue().has(&model.name) {
+        let message = format!("name must not be that of a known model, as {:?} is", model.name);
+        return Err(Error::invalid("name", "taken", message));
+    }
+    Ok(())
+}
+
+/// Serves it no more. Others may, and others notice after a while.
+pub fn withdraw(app: &App, model: &str) {
+    app.models.withdraw(model);
+}
+
+/// Says again and again what this process serves, and at once when that changes, for as long as somebody uses the app.
 pub(crate) async fn announce_regularly(ports: Weak<Ports>) {
-    let mut interval = tokio::time::interval(ANNOUNCE_INTERVAL);
     loop {
-        interval.tick().await;
         let Some(app) = App::from_weak(&ports) else { return };
-        if let Err(error) = announce(&app).await {
+        let (offered, changed) = app.models.offered();
+        let mut wait = ANNOUNCE_INTERVAL;
+        if !offered.is_empty()
+            && let Err(error) = announce(&app, &offered).await
+        {
             tracing::warn!(error = error.internal_text(), "others were not told which models are served here");
-            interval.reset_after(Duration::from_secs(1));
+            wait = Duration::from_secs(1);
         }
+        // Whoever waits here must not keep the app alive.
+        drop(app);
+        tokio::time::timeout(wait, changed).await.ok();
     }
 }
 
-async fn announce(app: &App) -> Result<()> {
-    let (offered, _) = app.models.offered();
-    if offered.is_empty() {
-        return Ok(());
-    }
+async fn announce(app: &App, models: &[OfferedModel]) -> Result<()> {
     let mut tx = app.store.system(SystemTask::AnnounceModels).await?;
-    tx.offered_models().announce(&offered, app.clock.now()).await?;
+    tx.offered_models().announce(models, app.clock.now()).await?;
     tx.commit().await
 }
 
 /// Lets any worker end what waits for a program that is gone; says how many jobs those were.
 pub(crate) async fn release_jobs(app: &App) -> Result<u64> {
     let mut tx = app.store.system(SystemTask::ReleaseJobs).await?;
-    let released = tx.offered_models().release_jobs(served_since(app.clock.now())).await?;
-    tx.commit().await?;
-    Ok(released)
+    let served = tx.offered_models().seen_since(served_since(app.clock.now())).await?;
+    drop(tx);
+    app.jobs.unmark(&served).await
 }
 
 /// Forgets models that nobody serves any more.
@@ -148,9 +161,9 @@ pub(crate) async fn forget_old(app: &App) -> Result<u64> {
     Ok(forgotten)
 }
 
-/// Whether only another process can call it.
-pub(crate) fn is_elsewhere(app: &App, route: &ModelRoute) -> bool {
-    route.provider == Provider::Program && !app.models.offers(&route.model)
+/// Whether the program that we run in serves it.
+pub(crate) fn is_offered(app: &App, route: &ModelRoute) -> bool {
+    route.provider == Provider::Program && app.models.offers(&route.model)
 }
 
 /// What another process serves: it can be planned with here, and not be called.

@@ -1,4 +1,4 @@
-//! One run of a skill, from the claim to the end.
+//! One run of a skill, kept or a test, from the claim to the end.
 //!
 //! Claim and commit, call the model with nothing open (`calls`), then write the end. The claim is what makes a run
 //! happen at most once: a run whose worker is lost fails, because the provider may already have charged for it.
@@ -6,117 +6,125 @@
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use serde_json::{Map, Value};
 use tokio::sync::broadcast;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
 use crate::context::TenantContext;
 use crate::domain::events::Event;
-use crate::domain::executions::{Ending, Execution, ExecutionStatus, Failure, FailureCode, ModelCall, Outcome};
-use crate::domain::ids::ExecutionId;
+use crate::domain::executions::{Ending, ExecutionStatus, Failure, FailureCode, ModelCall, Outcome};
 use crate::domain::jobs::Workplace;
-use crate::domain::skills::Skill;
-use crate::domain::templates;
+use crate::domain::models::Provider;
+use crate::domain::runs::RunId;
 use crate::domain::time::Timestamp;
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::ports::SystemTask;
 use crate::ports::events::Heard;
-use crate::ports::executions::{ActiveExecution, Transition};
-use crate::ports::{SystemTask, TenantTx};
-use crate::services::calls::{Call, Question, lost};
-use crate::services::models::{self, Wish};
-use crate::services::worker::Worker;
+use crate::ports::models::Target;
+use crate::ports::runs::{ActiveRun, Transition};
+use crate::services::calls::{Call, lost};
+use crate::services::{executions, models, programs, test_runs};
 
 /// For this long a finished result is kept and offered to a database that is away.
 const PATIENCE_FOR_RESULTS: Duration = Duration::from_secs(300);
 
-/// Runs a pending execution; finds nothing to do if it is not pending any more.
+/// Runs what waits; finds nothing to do if it does not wait any more.
 /// An error means that nothing was called and the job may be tried again.
-pub(crate) async fn run(app: &App, ctx: &TenantContext, id: ExecutionId, worker: &Worker) -> Result<()> {
+pub(crate) async fn run(app: &App, ctx: &TenantContext, id: RunId, carrier: &Carrier) -> Result<()> {
     // Heard from before the claim, so that no cancellation falls between.
     let heard = app.events.subscribe();
-    let Some(mut call) = claim(app, ctx, id, worker).await? else { return Ok(()) };
+    let Some(mut call) = claim(app, ctx, id, carrier).await? else { return Ok(()) };
     let outcome = tokio::select! {
-        outcome = call.make(&worker.abandon) => Some(outcome),
+        outcome = call.make(&carrier.abandon) => Some(outcome),
         () = ended_elsewhere(app, ctx, id, heard) => None,
     };
     let call = call.cost();
-    persist(&id, || Box::pin(write_end(app, ctx, id, outcome.clone(), &call))).await;
+    persist(id, || Box::pin(write_end(app, ctx, id, outcome.clone(), &call))).await;
     Ok(())
 }
 
+/// What was found out about a run that waits.
+pub(crate) enum Prepared<'a> {
+    /// With the version of the skill, if it is a stored one.
+    Call(Box<Call<'a>>, Option<i32>),
+    Failed(Failure),
+    /// It is for a worker there.
+    Misplaced(Workplace),
+    /// Nothing waits any more.
+    Gone,
+}
+
+/// Who carries runs in this process.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Carrier {
+    /// What runs now is to end as lost.
+    pub(crate) abandon: CancellationToken,
+    /// Only runs that may call a model which this process offers: it may lack what others need, such as keys.
+    pub(crate) only_offered: bool,
+}
+
+impl Carrier {
+    /// Those that can be called here, if the run is for this carrier; else where it belongs. Wherever it is sent, it is
+    /// taken: a run that names an offered model always has it among its targets in the process that offers it.
+    pub(crate) fn callable(&self, app: &App, mut targets: Vec<Target>) -> Result<Vec<Target>, Workplace> {
+        let is_offered = |target: &Target| programs::is_offered(app, &target.route);
+        if self.only_offered {
+            // Whether anything is answered offline is for the others to say.
+            targets.retain(|target| target.route.provider != Provider::Offline);
+            return if targets.iter().any(is_offered) { Ok(targets) } else { Err(Workplace::Anywhere) };
+        }
+        match programs::workplace(&targets) {
+            Workplace::Beside(model) if !app.models.offers(&model) => Err(Workplace::Beside(model)),
+            Workplace::Beside(_) | Workplace::Anywhere => {
+                targets.retain(|target| target.route.provider != Provider::Program || is_offered(target));
+                Ok(targets)
+            }
+        }
+    }
+
+    /// What it means that nobody serves the model, as far as this process knows.
+    pub(crate) fn refused<'a>(&self, refusal: Error) -> Result<Prepared<'a>> {
+        let failure = models::failure(refusal)?;
+        Ok(if self.only_offered { Prepared::Misplaced(Workplace::Anywhere) } else { Prepared::Failed(failure) })
+    }
+}
+
 /// pending → running, or → failed if it cannot run at all. None when there is nothing to run, or others must do it.
-async fn claim<'a>(app: &'a App, ctx: &TenantContext, id: ExecutionId, worker: &Worker) -> Result<Option<Call<'a>>> {
+async fn claim<'a>(app: &'a App, ctx: &TenantContext, id: RunId, carrier: &Carrier) -> Result<Option<Call<'a>>> {
     let mut tx = app.store.tenant(ctx).await?;
-    let Some(execution) = tx.executions().find(id).await? else { return Ok(None) };
-    let skill = match execution.skill_id {
-        Some(skill) => tx.skills().find(skill).await?,
-        None => None,
+    let prepared = match id {
+        RunId::Execution(id) => executions::prepare(app, &mut *tx, id, carrier).await?,
+        RunId::Test(id) => test_runs::prepare(app, &mut *tx, id, carrier).await?,
     };
     let now = app.clock.now();
-    let skill_version = skill.as_ref().map(|skill| skill.version);
-    let prepared = match prepare(app, &mut *tx, skill, &execution).await? {
+    let (call, transition) = match prepared {
+        Prepared::Gone => return Ok(None),
         // The skill may have got another model since.
-        Ok(call) if !worker.takes(&call.workplace()) => {
-            tx.executions().enqueue(id, &call.workplace()).await?;
+        Prepared::Misplaced(place) => {
+            tx.runs().enqueue(id, &place).await?;
             tx.commit().await?;
             return Ok(None);
         }
-        // The skill may have become dearer since the run was admitted.
-        Ok(call) if !tx.executions().cover(id, call.worst_case()).await? => {
-            Err(Failure::new(FailureCode::BudgetExceeded, "The budget of this month has not enough left for the run"))
+        Prepared::Call(call, skill_version) => {
+            (Some(*call), Transition::Claim { skill_version, lease_expires_at: lease(app, now) })
         }
-        prepared => prepared,
-    };
-    let (call, transition) = match prepared {
-        Ok(call) => (Some(call), Transition::Claim { skill_version, lease_expires_at: lease(app, now) }),
-        Err(failure) => {
+        Prepared::Failed(failure) => {
             let ending = Ending { outcome: Outcome::Failed(failure), call: None };
             (None, Transition::End { from: &[ExecutionStatus::Pending], ending })
         }
     };
-    let is_ours = tx.executions().change(id, &transition, now).await?;
+    let is_ours = tx.runs().change(id, &transition, now).await?;
     tx.commit().await?;
     Ok(call.filter(|_| is_ours))
 }
 
-/// Everything that is decided before the first attempt.
-async fn prepare<'a>(
-    app: &'a App,
-    tx: &mut dyn TenantTx,
-    skill: Option<Skill>,
-    execution: &Execution,
-) -> Result<Result<Call<'a>, Failure>> {
-    let Some(skill) = skill else {
-        return Ok(Err(Failure::new(FailureCode::SkillNotFound, "The skill does not exist any more")));
-    };
-    if !skill.is_active {
-        return Ok(Err(Failure::new(FailureCode::SkillInactive, "The skill is not active")));
-    }
-    let targets = match models::targets(app, tx, Wish::from(&skill)).await {
-        Ok(targets) => targets,
-        Err(error) => return models::failure(error).map(Err),
-    };
-    let question = question(&skill, &execution.input);
-    Ok(question.map(|question| Call::new(app, execution.id.to_string(), question, targets)))
-}
-
-/// What the model is asked for this input.
-pub(super) fn question(skill: &Skill, input: &Map<String, Value>) -> Result<Question, Failure> {
-    let schema = skill.input_schema.as_deref().unwrap_or_default();
-    let prompt = templates::render(&skill.prompt_template, schema, input).ok_or_else(|| {
-        let most = templates::MAX_PROMPT_BYTES >> 20;
-        Failure::new(FailureCode::BadRequest, format!("The prompt would be longer than {most} MiB"))
-    })?;
-    Ok(Question { system: None, prompt, parameters: skill.parameters.clone() })
-}
-
-pub(super) fn lease(app: &App, now: Timestamp) -> Timestamp {
+fn lease(app: &App, now: Timestamp) -> Timestamp {
     now + app.config.runs.lease
 }
 
 /// Returns when the run is not ours any more: cancelled, or its skill deleted. Renews the lease until then.
-async fn ended_elsewhere(app: &App, ctx: &TenantContext, id: ExecutionId, mut heard: broadcast::Receiver<Heard>) {
+async fn ended_elsewhere(app: &App, ctx: &TenantContext, id: RunId, mut heard: broadcast::Receiver<Heard>) {
     let period = app.config.runs.lease / 4;
     // The claim was the first.
     let mut renewal = tokio::time::interval_at(Instant::now() + period, period);
@@ -124,7 +132,7 @@ async fn ended_elsewhere(app: &App, ctx: &TenantContext, id: ExecutionId, mut he
         tokio::select! {
             _ = renewal.tick() => {}
             message = heard.recv() => match message {
-                Ok(Heard::Event(Event::ExecutionEnded { execution_id })) if execution_id == id => {}
+                Ok(Heard::Event(Event::ExecutionEnded { execution_id })) if id == RunId::Execution(execution_id) => {}
                 Ok(Heard::Event(_)) => continue,
                 // Something may have been missed: look.
                 Ok(Heard::Lost) | Err(broadcast::error::RecvError::Lagged(_)) => {}
@@ -140,19 +148,16 @@ async fn ended_elsewhere(app: &App, ctx: &TenantContext, id: ExecutionId, mut he
     }
 }
 
-async fn renew(app: &App, ctx: &TenantContext, id: ExecutionId) -> Result<bool> {
+async fn renew(app: &App, ctx: &TenantContext, id: RunId) -> Result<bool> {
     let now = app.clock.now();
     let mut tx = app.store.tenant(ctx).await?;
-    let running = tx.executions().change(id, &Transition::Renew { lease_expires_at: lease(app, now) }, now).await?;
+    let running = tx.runs().change(id, &Transition::Renew { lease_expires_at: lease(app, now) }, now).await?;
     tx.commit().await?;
     Ok(running)
 }
 
 /// Writes an end. What was paid for is not given up because the database is away for a moment.
-pub(super) async fn persist<'a>(
-    id: &(dyn std::fmt::Display + Sync),
-    write_end: impl Fn() -> BoxFuture<'a, Result<()>> + Send + Sync,
-) {
+async fn persist<'a>(id: RunId, write_end: impl Fn() -> BoxFuture<'a, Result<()>> + Send + Sync) {
     let deadline = Instant::now() + PATIENCE_FOR_RESULTS;
     loop {
         match write_end().await {
@@ -162,7 +167,7 @@ pub(super) async fn persist<'a>(
             }
             Err(error) => {
                 // The job must not be tried again: the lease will lapse, and the run ends as lost.
-                tracing::error!(error = error.internal_text(), execution_id = %id, "the end of a run is lost");
+                tracing::error!(error = error.internal_text(), run_id = %id, "the end of a run is lost");
                 return;
             }
             Ok(()) => return,
@@ -173,7 +178,7 @@ pub(super) async fn persist<'a>(
 async fn write_end(
     app: &App,
     ctx: &TenantContext,
-    id: ExecutionId,
+    id: RunId,
     outcome: Option<Outcome>,
     call: &ModelCall,
 ) -> Result<()> {
@@ -182,13 +187,13 @@ async fn write_end(
     let ended = match outcome {
         Some(outcome) => {
             let ending = Ending { outcome, call: Some(call.clone()) };
-            tx.executions().change(id, &Transition::End { from: &[ExecutionStatus::Running], ending }, now).await?
+            tx.runs().change(id, &Transition::End { from: &[ExecutionStatus::Running], ending }, now).await?
         }
         None => false,
     };
     if !ended {
         // Somebody was first. Their status stands; what the call had cost is still true.
-        tx.executions().change(id, &Transition::RecordUsage { call: call.clone() }, now).await?;
+        tx.runs().change(id, &Transition::RecordUsage { call: call.clone() }, now).await?;
     }
     tx.commit().await
 }
@@ -209,10 +214,10 @@ enum Rescue {
 pub(crate) async fn sweep(app: &App, judge: bool) -> Result<usize> {
     const AT_A_TIME: i64 = 200;
     let now = app.clock.now();
-    let mut tx = app.store.system(SystemTask::SweepExecutions).await?;
-    let lapsed = if judge { tx.executions().lapsed(now, AT_A_TIME).await? } else { Vec::new() };
-    let left_behind = tx.executions().left_behind(AT_A_TIME).await?;
-    let stranded = tx.executions().stranded(now - app.config.runs.lease, AT_A_TIME).await?;
+    let mut tx = app.store.system(SystemTask::SweepRuns).await?;
+    let lapsed = if judge { tx.runs().lapsed(now, AT_A_TIME).await? } else { Vec::new() };
+    let left_behind = tx.runs().left_behind(AT_A_TIME).await?;
+    let stranded = tx.runs().stranded(now - app.config.runs.lease, AT_A_TIME).await?;
     drop(tx);
     let mut touched = 0;
     let found = [(lapsed, Rescue::End), (left_behind, Rescue::Cancel), (stranded, Rescue::Enqueue)];
@@ -227,23 +232,25 @@ pub(crate) async fn sweep(app: &App, judge: bool) -> Result<usize> {
     Ok(touched)
 }
 
-async fn rescue(app: &App, run: &ActiveExecution, needed: Rescue, now: Timestamp) -> Result<bool> {
+async fn rescue(app: &App, run: &ActiveRun, needed: Rescue, now: Timestamp) -> Result<bool> {
     let ctx = super::identity::for_job(run.organization_id, run.user_id);
     let mut tx = app.store.tenant(&ctx).await?;
     let done = match needed {
         Rescue::End => {
             let ending = Ending { outcome: Outcome::Failed(lost()), call: None };
-            tx.executions().change(run.id, &Transition::EndLapsed { ending }, now).await?
+            tx.runs().change(run.id, &Transition::EndLapsed { ending }, now).await?
         }
         Rescue::Cancel => {
             let failure = Failure::new(FailureCode::Cancelled, "Cancelled because its owner left the organisation");
             let ending = Ending { outcome: Outcome::Cancelled(failure), call: None };
             let end = Transition::End { from: &[ExecutionStatus::Pending], ending };
-            tx.announce(&Event::ExecutionEnded { execution_id: run.id }).await?;
-            tx.executions().change(run.id, &end, now).await?
+            if let RunId::Execution(execution_id) = run.id {
+                tx.announce(&Event::ExecutionEnded { execution_id }).await?;
+            }
+            tx.runs().change(run.id, &end, now).await?
         }
         Rescue::Enqueue => {
-            tx.executions().enqueue(run.id, &Workplace::Anywhere).await?;
+            tx.runs().enqueue(run.id, &Workplace::Anywhere).await?;
             true
         }
     };

@@ -1,5 +1,6 @@
 //! Runs jobs: one `match` over what a job can be.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,9 +10,12 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
-use crate::domain::jobs::{Job, Workplace};
+use crate::domain::jobs::Job;
+use crate::domain::offered_models::PATIENCE;
+use crate::domain::runs::RunId;
 use crate::error::{Error, Result};
 use crate::ports::jobs::{JobHandler, Take};
+use crate::services::runs::Carrier;
 use crate::services::{
     budgets, history, idempotency, identity, login_attempts, mails, programs, realm_sessions, runs, statistics,
     test_runs, tickets, usage,
@@ -43,19 +47,26 @@ pub async fn serve_models(app: &App, stop: CancellationToken) -> Result<()> {
     }
 }
 
-/// The engine's workers are made for certain marks, so another model needs another one; the old one ends what it runs.
+/// The engine's workers are made for certain marks, so other models need another one; the old one ends what it runs.
 async fn take_offered(app: &App, worker: &Arc<Worker>, stop: &CancellationToken) -> Result<()> {
     let mut taking = JoinSet::new();
+    let mut marks = BTreeSet::new();
+    let mut until = stop.child_token();
     while !stop.is_cancelled() {
         let (offered, changed) = app.models.offered();
-        let marks: Vec<String> = offered.into_iter().map(|model| model.name).collect();
-        let until = stop.child_token();
-        if !marks.is_empty() {
-            let (jobs, worker, until) = (app.jobs.clone(), worker.clone(), until.clone());
-            taking.spawn(async move { jobs.run(worker, Take::Marked(marks), until).await });
+        let wanted: BTreeSet<String> = offered.into_iter().map(|model| model.name).collect();
+        if wanted != marks {
+            until.cancel();
+            until = stop.child_token();
+            marks = wanted;
+            if !marks.is_empty() {
+                let (jobs, worker, until) = (app.jobs.clone(), worker.clone(), until.clone());
+                let take = Take::Marked(marks.iter().cloned().collect());
+                taking.spawn(async move { jobs.run(worker, take, until).await });
+            }
         }
         tokio::select! {
-            () = changed => until.cancel(),
+            () = changed => {}
             () = stop.cancelled() => {}
         }
     }
@@ -67,7 +78,7 @@ async fn take_offered(app: &App, worker: &Arc<Worker>, stop: &CancellationToken)
 
 /// Runs what is ready and returns; for tests and for emptying a queue by hand.
 pub async fn run_ready(app: &App) -> Result<()> {
-    sweep(app, true).await?;
+    sweep(app, true, true).await?;
     tidy(app).await?;
     app.jobs.run_ready(Arc::new(Worker::new(app, false))).await
 }
@@ -75,24 +86,31 @@ pub async fn run_ready(app: &App) -> Result<()> {
 async fn sweep_regularly(app: &App) {
     let mut interval = tokio::time::interval(SWEEP_INTERVAL);
     let mut judge_from = Instant::now();
+    let mut undisturbed_since = Instant::now();
     loop {
         interval.tick().await;
-        match sweep(app, Instant::now() >= judge_from).await {
+        // Programs are judged by a worker that has listened for as long as they may be silent.
+        let may_release = undisturbed_since.elapsed() >= PATIENCE;
+        match sweep(app, Instant::now() >= judge_from, may_release).await {
             Ok(0) => {}
             Ok(touched) => tracing::info!(touched, "runs without a worker were ended or enqueued again"),
             Err(error) => {
                 tracing::warn!(error = error.internal_text(), "the sweep failed; it will be tried again");
                 // Nobody could renew a lease meanwhile, so silence says nothing until they had the time to.
                 judge_from = Instant::now() + app.config.runs.lease;
+                undisturbed_since = Instant::now();
             }
         }
     }
 }
 
-/// Runs and tests that nobody carries.
-async fn sweep(app: &App, judge: bool) -> Result<usize> {
-    programs::release_jobs(app).await?;
-    Ok(runs::sweep(app, judge).await? + test_runs::sweep(app, judge).await?)
+/// Runs that nobody carries, and jobs that wait for programs that are gone.
+async fn sweep(app: &App, judge_workers: bool, judge_programs: bool) -> Result<usize> {
+    let touched = runs::sweep(app, judge_workers).await?;
+    if judge_programs {
+        programs::release_jobs(app).await?;
+    }
+    Ok(touched)
 }
 
 async fn tidy_regularly(app: &App) {
@@ -118,32 +136,20 @@ async fn tidy(app: &App) -> Result<()> {
     usage::forget_old(app).await.map(drop)
 }
 
-/// Who runs a job.
-pub(crate) struct Worker {
+struct Worker {
     app: App,
-    /// What runs now is to end as lost.
-    pub(crate) abandon: CancellationToken,
-    /// It may lack what other runs need, such as keys.
-    only_offered: bool,
+    carrier: Carrier,
 }
 
 impl Worker {
     fn new(app: &App, only_offered: bool) -> Self {
-        Self { app: app.clone(), abandon: CancellationToken::new(), only_offered }
-    }
-
-    /// Whether a run that belongs there is for this worker.
-    pub(crate) fn takes(&self, place: &Workplace) -> bool {
-        match place {
-            Workplace::Anywhere => !self.only_offered,
-            Workplace::Beside(model) => self.app.models.offers(model),
-        }
+        Self { app: app.clone(), carrier: Carrier { only_offered, ..Carrier::default() } }
     }
 
     async fn give_up_after_grace(&self, stop: &CancellationToken) {
         stop.cancelled().await;
         tokio::time::sleep(self.app.config.http.shutdown_grace).await;
-        self.abandon.cancel();
+        self.carrier.abandon.cancel();
         std::future::pending().await
     }
 }
@@ -160,11 +166,11 @@ impl JobHandler for Worker {
         match job {
             Job::RunExecution { organization_id, user_id, execution_id } => {
                 let ctx = identity::for_job(organization_id, user_id);
-                runs::run(&self.app, &ctx, execution_id, self).await
+                runs::run(&self.app, &ctx, RunId::Execution(execution_id), &self.carrier).await
             }
             Job::RunTest { organization_id, user_id, test_run_id } => {
                 let ctx = identity::for_job(organization_id, user_id);
-                test_runs::run(&self.app, &ctx, test_run_id, self).await
+                runs::run(&self.app, &ctx, RunId::Test(test_run_id), &self.carrier).await
             }
             Job::AnnounceBudget { organization_id, subject_id, month } => {
                 budgets::announce(&self.app, organization_id, subject_id, month).await

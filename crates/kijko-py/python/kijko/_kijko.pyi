@@ -17,11 +17,12 @@ class Engine:
     def offer_model(
         self,
         name: str,
-        input_cost_per_million: str,
-        output_cost_per_million: str,
+        costs_per_million: tuple[str, str],
         max_output_tokens: int,
         start: Callable[[bytes, Answer], None],
+        wait: bool,
     ) -> None: ...
+    def withdraw_model(self, name: str) -> None: ...
     def close(self) -> None: ...
     def close_async(self) -> Awaitable[None]: ...
     def organization(

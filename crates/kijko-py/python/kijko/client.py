@@ -222,8 +222,11 @@ class Client:
         loop: asyncio.AbstractEventLoop | None,
     ) -> Callable[[ProviderT], ProviderT]:
         def register(provider: ProviderT) -> ProviderT:
+            engine = self._open()
+            start = starter(provider, loop, lambda: engine.withdraw_model(name))
             per_million = str(rates[0]), str(rates[1])
-            self._open().offer_model(name, *per_million, max_output_tokens, starter(provider, loop))
+            # A loop is not held up; others know of the model a moment later.
+            engine.offer_model(name, per_million, max_output_tokens, start, loop is None)
             return provider
 
         return register

@@ -80,16 +80,24 @@ class _Gone(Exception):
     """Nobody wants the answer any more."""
 
 
-def starter(provider: Provider, loop: asyncio.AbstractEventLoop | None = None) -> Callable[[bytes, Answer], None]:
-    """What the core calls, on a thread of its own, for each attempt. What is awaited runs in ``loop``, or in ours."""
+def starter(
+    provider: Provider, loop: asyncio.AbstractEventLoop | None, withdraw: Callable[[], None]
+) -> Callable[[bytes, Answer], None]:
+    """What the core calls, on a thread of its own, for each attempt.
+
+    What is awaited runs in ``loop``, or in ours; once that is closed, the model is withdrawn.
+    """
 
     def start(question: bytes, answer: Answer) -> None:
         members = json.loads(question)
         members["stop_sequences"] = tuple(members["stop_sequences"])
         try:
+            if loop is not None and loop.is_closed():
+                withdraw()
+                raise ModelFailure("The model's program has ended")
             result: Any = provider(Question(**members))
             if inspect.isawaitable(result) or isinstance(result, AsyncIterable):
-                (loop or _own_loop()).call_soon_threadsafe(_watch, _drain(result, answer), answer)
+                (loop or _own_loop()).call_soon_threadsafe(_watch, result, answer)
                 return
             parts = [result] if isinstance(result, str) else _parts(result)
             try:
@@ -161,9 +169,9 @@ async def _room(answer: Answer) -> None:
         await asyncio.sleep(_ROOM_INTERVAL)
 
 
-def _watch(work: Any, answer: Answer) -> None:
+def _watch(result: Any, answer: Answer) -> None:
     """Runs in the loop: makes the answer a task, and ends it when nobody wants it any more."""
-    task = asyncio.ensure_future(work)
+    task = asyncio.ensure_future(_drain(result, answer))
 
     async def watch() -> None:
         while not task.done():
@@ -175,6 +183,7 @@ def _watch(work: Any, answer: Answer) -> None:
         except (_Gone, asyncio.CancelledError):
             pass
         except BaseException as problem:  # noqa: BLE001
+            await _room(answer)
             _fail(problem, answer)
 
     watching = asyncio.ensure_future(watch())

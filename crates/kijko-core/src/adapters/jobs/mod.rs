@@ -154,6 +154,18 @@ impl JobEngine for GraphileEngine {
         worker.run_once().await.map_err(|e| Error::internal("running jobs", e))
     }
 
+    async fn unmark(&self, except: &[String]) -> Result<u64> {
+        let done = sqlx::query(
+            "UPDATE graphile_worker._private_jobs SET flags = NULL
+              WHERE flags IS NOT NULL AND locked_at IS NULL AND NOT flags ?| $1",
+        )
+        .bind(except)
+        .execute(&self.pool)
+        .await
+        .map_err(translate)?;
+        Ok(done.rows_affected())
+    }
+
     async fn stats(&self) -> Result<JobStats> {
         let (ready, held, dead): (i64, i64, i64) = sqlx::query_as(
             "SELECT count(*) FILTER (WHERE is_available AND run_at <= now()),

@@ -1,4 +1,4 @@
-//! Runs. Reading and adding go through the policies; every change goes through the functions of the schema `app`,
+//! Executions. Reading and adding go through the policies; every change goes through the functions of the schema `app`,
 //! which hold the state machine.
 
 use async_trait::async_trait;
@@ -7,7 +7,7 @@ use sqlx::FromRow;
 use sqlx::types::{Json, Uuid};
 
 use super::errors::translate;
-use super::tx::{PgSystemTx, PgTenantTx};
+use super::tx::PgTenantTx;
 use crate::domain::executions::{
     Ending, Execution, ExecutionStatus, ExecutionType, Failure, ModelCall, NewExecution, Outcome,
 };
@@ -16,7 +16,8 @@ use crate::domain::jobs::Workplace;
 use crate::domain::models::KeySource;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
-use crate::ports::executions::{ActiveExecution, ActiveExecutionRepo, ExecutionRepo, Transition};
+use crate::ports::executions::ExecutionRepo;
+use crate::ports::runs::Transition;
 
 pub(super) const COLUMNS: &str = "id, skill_id, skill_version, user_id, execution_type, reference_id, input, output, prompt_tokens, \
      completion_tokens, duration_ms, cost_cents, provider, model, requested_model, key_source, status, error_message, \
@@ -132,7 +133,7 @@ impl PgTenantTx {
         Ok(())
     }
 
-    async fn end(
+    async fn end_execution(
         &mut self,
         id: ExecutionId,
         from: &[ExecutionStatus],
@@ -170,6 +171,63 @@ impl PgTenantTx {
         .fetch_one(self.conn())
         .await
         .map_err(translate)
+    }
+
+    pub(super) async fn enqueue_execution(&mut self, id: ExecutionId, place: &Workplace) -> Result<()> {
+        sqlx::query!("SELECT app.enqueue_execution($1, $2)", id.0, place.model())
+            .execute(self.conn())
+            .await
+            .map_err(translate)?;
+        Ok(())
+    }
+
+    pub(super) async fn change_execution(
+        &mut self,
+        id: ExecutionId,
+        transition: &Transition,
+        now: Timestamp,
+    ) -> Result<bool> {
+        match transition {
+            Transition::Claim { skill_version, lease_expires_at } => sqlx::query_scalar!(
+                r#"SELECT app.claim_execution($1, $2, $3, $4) AS "done!""#,
+                id.0,
+                *skill_version,
+                now,
+                *lease_expires_at,
+            )
+            .fetch_one(self.conn())
+            .await
+            .map_err(translate),
+            Transition::Renew { lease_expires_at } => {
+                sqlx::query_scalar!(r#"SELECT app.renew_execution($1, $2) AS "done!""#, id.0, *lease_expires_at)
+                    .fetch_one(self.conn())
+                    .await
+                    .map_err(translate)
+            }
+            Transition::End { from, ending } => self.end_execution(id, from, None, ending, now).await,
+            Transition::EndLapsed { ending } => {
+                self.end_execution(id, &[ExecutionStatus::Running], Some(now), ending, now).await
+            }
+            Transition::RecordUsage { call } => {
+                let call = CallColumns::from(Some(call));
+                sqlx::query_scalar!(
+                    r#"SELECT app.record_usage($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) AS "done!""#,
+                    id.0,
+                    call.prompt_tokens,
+                    call.completion_tokens,
+                    call.cost_cents,
+                    call.cost_usd,
+                    call.provider,
+                    call.model,
+                    call.requested_model,
+                    call.key_source,
+                    call.attempts,
+                )
+                .fetch_one(self.conn())
+                .await
+                .map_err(translate)
+            }
+        }
     }
 }
 
@@ -238,7 +296,7 @@ impl ExecutionRepo for PgTenantTx {
         .execute(self.conn())
         .await
         .map_err(translate)?;
-        self.enqueue(execution.id, place).await
+        self.enqueue_execution(execution.id, place).await
     }
 
     async fn cover(&mut self, id: ExecutionId, worst_case: Decimal) -> Result<bool> {
@@ -246,109 +304,5 @@ impl ExecutionRepo for PgTenantTx {
             .fetch_one(self.conn())
             .await
             .map_err(translate)
-    }
-
-    async fn enqueue(&mut self, id: ExecutionId, place: &Workplace) -> Result<()> {
-        sqlx::query!("SELECT app.enqueue_execution($1, $2)", id.0, place.model())
-            .execute(self.conn())
-            .await
-            .map_err(translate)?;
-        Ok(())
-    }
-
-    async fn change(&mut self, id: ExecutionId, transition: &Transition, now: Timestamp) -> Result<bool> {
-        match transition {
-            Transition::Claim { skill_version, lease_expires_at } => sqlx::query_scalar!(
-                r#"SELECT app.claim_execution($1, $2, $3, $4) AS "done!""#,
-                id.0,
-                *skill_version,
-                now,
-                *lease_expires_at,
-            )
-            .fetch_one(self.conn())
-            .await
-            .map_err(translate),
-            Transition::Renew { lease_expires_at } => {
-                sqlx::query_scalar!(r#"SELECT app.renew_execution($1, $2) AS "done!""#, id.0, *lease_expires_at)
-                    .fetch_one(self.conn())
-                    .await
-                    .map_err(translate)
-            }
-            Transition::End { from, ending } => self.end(id, from, None, ending, now).await,
-            Transition::EndLapsed { ending } => self.end(id, &[ExecutionStatus::Running], Some(now), ending, now).await,
-            Transition::RecordUsage { call } => {
-                let call = CallColumns::from(Some(call));
-                sqlx::query_scalar!(
-                    r#"SELECT app.record_usage($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) AS "done!""#,
-                    id.0,
-                    call.prompt_tokens,
-                    call.completion_tokens,
-                    call.cost_cents,
-                    call.cost_usd,
-                    call.provider,
-                    call.model,
-                    call.requested_model,
-                    call.key_source,
-                    call.attempts,
-                )
-                .fetch_one(self.conn())
-                .await
-                .map_err(translate)
-            }
-        }
-    }
-}
-
-fn active((organization, user, id): (Uuid, Uuid, Uuid)) -> ActiveExecution {
-    ActiveExecution { organization_id: organization.into(), user_id: user.into(), id: id.into() }
-}
-
-#[async_trait]
-impl ActiveExecutionRepo for PgSystemTx {
-    async fn lapsed(&mut self, now: Timestamp, limit: i64) -> Result<Vec<ActiveExecution>> {
-        let rows = sqlx::query!(
-            "SELECT organization_id, user_id, id FROM skill_executions
-              WHERE status = 'running' AND lease_expires_at < $1 ORDER BY lease_expires_at LIMIT $2",
-            now,
-            limit,
-        )
-        .fetch_all(self.conn())
-        .await
-        .map_err(translate)?;
-        Ok(rows.into_iter().map(|row| active((row.organization_id, row.user_id, row.id))).collect())
-    }
-
-    async fn left_behind(&mut self, limit: i64) -> Result<Vec<ActiveExecution>> {
-        let rows = sqlx::query!(
-            "SELECT e.organization_id, e.user_id, e.id FROM skill_executions e
-              WHERE e.status = 'pending'
-                AND NOT EXISTS (SELECT FROM organization_members m
-                                 WHERE m.organization_id = e.organization_id AND m.user_id = e.user_id
-                                   AND m.status = 'active')
-              ORDER BY e.executed_at LIMIT $1",
-            limit,
-        )
-        .fetch_all(self.conn())
-        .await
-        .map_err(translate)?;
-        Ok(rows.into_iter().map(|row| active((row.organization_id, row.user_id, row.id))).collect())
-    }
-
-    async fn stranded(&mut self, before: Timestamp, limit: i64) -> Result<Vec<ActiveExecution>> {
-        // Not a checked query: the engine's tables are made by its own migrations, in its own schema.
-        let rows: Vec<(Uuid, Uuid, Uuid)> = sqlx::query_as(
-            "SELECT e.organization_id, e.user_id, e.id FROM skill_executions e
-              WHERE e.status = 'pending' AND e.executed_at < $1
-                AND NOT EXISTS (SELECT FROM graphile_worker._private_jobs j
-                                 WHERE j.key = app.execution_job_key(e.organization_id, e.id)
-                                   AND j.attempts < j.max_attempts)
-              ORDER BY e.executed_at LIMIT $2",
-        )
-        .bind(before)
-        .bind(limit)
-        .fetch_all(self.conn())
-        .await
-        .map_err(translate)?;
-        Ok(rows.into_iter().map(active).collect())
     }
 }

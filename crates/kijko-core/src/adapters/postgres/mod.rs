@@ -31,6 +31,7 @@ pub(crate) mod migrations;
 mod offered_models;
 mod provider_keys;
 mod realms;
+mod runs;
 mod sessions;
 mod signing_keys;
 mod skill_stars;

@@ -32,17 +32,17 @@ impl From<Row> for SeenModel {
 
 #[async_trait]
 impl OfferedModelRepo for PgTenantTx {
-    async fn find(&mut self, name: &str) -> Result<Option<SeenModel>> {
-        let row = sqlx::query_as!(
+    async fn find(&mut self, names: &[&str]) -> Result<Vec<SeenModel>> {
+        let rows = sqlx::query_as!(
             Row,
             "SELECT name, input_cost_per_million, output_cost_per_million, max_output_tokens, seen_at
-               FROM offered_models WHERE name = $1",
-            name,
+               FROM offered_models WHERE name = ANY($1)",
+            names as &[&str],
         )
-        .fetch_optional(self.conn())
+        .fetch_all(self.conn())
         .await
         .map_err(translate)?;
-        Ok(row.map(SeenModel::from))
+        Ok(rows.into_iter().map(SeenModel::from).collect())
     }
 
     async fn list(&mut self) -> Result<Vec<SeenModel>> {
@@ -61,25 +61,35 @@ impl OfferedModelRepo for PgTenantTx {
 #[async_trait]
 impl AnnouncedModelRepo for PgSystemTx {
     async fn announce(&mut self, models: &[OfferedModel], now: Timestamp) -> Result<()> {
-        for model in models {
-            sqlx::query!(
-                "INSERT INTO offered_models
-                     (name, input_cost_per_million, output_cost_per_million, max_output_tokens, seen_at)
-                 VALUES ($1, $2, $3, $4, $5)
-                 ON CONFLICT (name) DO UPDATE SET input_cost_per_million = excluded.input_cost_per_million,
-                     output_cost_per_million = excluded.output_cost_per_million,
-                     max_output_tokens = excluded.max_output_tokens, seen_at = excluded.seen_at",
-                model.name,
-                model.input_cost_per_million,
-                model.output_cost_per_million,
-                model.max_output_tokens.cast_signed(),
-                now,
-            )
-            .execute(self.conn())
-            .await
-            .map_err(translate)?;
-        }
+        let names: Vec<&str> = models.iter().map(|model| model.name.as_str()).collect();
+        let inputs: Vec<Decimal> = models.iter().map(|model| model.input_cost_per_million).collect();
+        let outputs: Vec<Decimal> = models.iter().map(|model| model.output_cost_per_million).collect();
+        let longest: Vec<i32> = models.iter().map(|model| model.max_output_tokens.cast_signed()).collect();
+        // In one order, so that programs which say the same do not wait for each other in a circle.
+        sqlx::query!(
+            "INSERT INTO offered_models AS o
+                 (name, input_cost_per_million, output_cost_per_million, max_output_tokens, seen_at)
+             SELECT said.*, $5 FROM unnest($1::text[], $2::numeric[], $3::numeric[], $4::integer[]) said ORDER BY 1
+             ON CONFLICT (name) DO UPDATE SET input_cost_per_million = excluded.input_cost_per_million,
+                 output_cost_per_million = excluded.output_cost_per_million,
+                 max_output_tokens = excluded.max_output_tokens, seen_at = greatest(o.seen_at, excluded.seen_at)",
+            &names as &[&str],
+            &inputs,
+            &outputs,
+            &longest,
+            now,
+        )
+        .execute(self.conn())
+        .await
+        .map_err(translate)?;
         Ok(())
+    }
+
+    async fn seen_since(&mut self, since: Timestamp) -> Result<Vec<String>> {
+        sqlx::query_scalar!("SELECT name FROM offered_models WHERE seen_at >= $1", since)
+            .fetch_all(self.conn())
+            .await
+            .map_err(translate)
     }
 
     async fn delete_older(&mut self, before: Timestamp) -> Result<u64> {
@@ -87,20 +97,6 @@ impl AnnouncedModelRepo for PgSystemTx {
             .execute(self.conn())
             .await
             .map_err(translate)?;
-        Ok(done.rows_affected())
-    }
-
-    async fn release_jobs(&mut self, seen_since: Timestamp) -> Result<u64> {
-        // Not a checked query: the engine's tables are made by its own migrations, in its own schema.
-        let done = sqlx::query(
-            "UPDATE graphile_worker._private_jobs SET flags = NULL
-              WHERE flags IS NOT NULL AND locked_at IS NULL
-                AND NOT flags ?| ARRAY(SELECT name FROM public.offered_models WHERE seen_at >= $1)",
-        )
-        .bind(seen_since)
-        .execute(self.conn())
-        .await
-        .map_err(translate)?;
         Ok(done.rows_affected())
     }
 }

@@ -13,8 +13,8 @@ use crate::domain::test_runs::{KEPT, NewTestRun, TestQuestion, TestResult, TestR
 use crate::domain::time::Timestamp;
 use crate::domain::usage::month;
 use crate::error::{Error, Result};
-use crate::ports::executions::Transition;
-use crate::ports::test_runs::{ActiveTestRun, ActiveTestRunRepo, TestRunRepo};
+use crate::ports::runs::Transition;
+use crate::ports::test_runs::{OldTestRunRepo, TestRunRepo};
 
 /// What the organisation's own key paid for is no cost of ours.
 fn cost(call: Option<&ModelCall>) -> Option<Decimal> {
@@ -99,6 +99,45 @@ impl PgTenantTx {
         .map_err(translate)?;
         Ok(())
     }
+
+    pub(super) async fn enqueue_test(&mut self, id: TestRunId, place: &Workplace) -> Result<()> {
+        sqlx::query!("SELECT app.enqueue_transient_run($1, $2)", id.0, place.model())
+            .execute(self.conn())
+            .await
+            .map_err(translate)?;
+        Ok(())
+    }
+
+    pub(super) async fn change_test(&mut self, id: TestRunId, transition: &Transition, now: Timestamp) -> Result<bool> {
+        let done = match transition {
+            Transition::Claim { lease_expires_at, .. } => {
+                sqlx::query!(
+                    "UPDATE skill_transient_runs SET status = 'running', started_at = $2, lease_expires_at = $3
+                      WHERE id = $1 AND status = 'pending'",
+                    id.0,
+                    now,
+                    *lease_expires_at,
+                )
+                .execute(self.conn())
+                .await
+            }
+            Transition::Renew { lease_expires_at } => {
+                sqlx::query!(
+                    "UPDATE skill_transient_runs SET lease_expires_at = $2 WHERE id = $1 AND status = 'running'",
+                    id.0,
+                    *lease_expires_at,
+                )
+                .execute(self.conn())
+                .await
+            }
+            Transition::End { from, ending } => return self.end_test(id, from, None, ending, now).await,
+            Transition::EndLapsed { ending } => {
+                return self.end_test(id, &[ExecutionStatus::Running], Some(now), ending, now).await;
+            }
+            Transition::RecordUsage { call } => return self.record_cost_of_test(id, call).await,
+        };
+        Ok(done.map_err(translate)?.rows_affected() == 1)
+    }
 }
 
 #[async_trait]
@@ -147,86 +186,12 @@ impl TestRunRepo for PgTenantTx {
         .execute(self.conn())
         .await
         .map_err(translate)?;
-        TestRunRepo::enqueue(self, test.id, place).await
+        self.enqueue_test(test.id, place).await
     }
-
-    async fn enqueue(&mut self, id: TestRunId, place: &Workplace) -> Result<()> {
-        sqlx::query!("SELECT app.enqueue_transient_run($1, $2)", id.0, place.model())
-            .execute(self.conn())
-            .await
-            .map_err(translate)?;
-        Ok(())
-    }
-
-    async fn change(&mut self, id: TestRunId, transition: &Transition, now: Timestamp) -> Result<bool> {
-        let done = match transition {
-            Transition::Claim { lease_expires_at, .. } => {
-                sqlx::query!(
-                    "UPDATE skill_transient_runs SET status = 'running', started_at = $2, lease_expires_at = $3
-                      WHERE id = $1 AND status = 'pending'",
-                    id.0,
-                    now,
-                    *lease_expires_at,
-                )
-                .execute(self.conn())
-                .await
-            }
-            Transition::Renew { lease_expires_at } => {
-                sqlx::query!(
-                    "UPDATE skill_transient_runs SET lease_expires_at = $2 WHERE id = $1 AND status = 'running'",
-                    id.0,
-                    *lease_expires_at,
-                )
-                .execute(self.conn())
-                .await
-            }
-            Transition::End { from, ending } => return self.end_test(id, from, None, ending, now).await,
-            Transition::EndLapsed { ending } => {
-                return self.end_test(id, &[ExecutionStatus::Running], Some(now), ending, now).await;
-            }
-            Transition::RecordUsage { call } => return self.record_cost_of_test(id, call).await,
-        };
-        Ok(done.map_err(translate)?.rows_affected() == 1)
-    }
-}
-
-fn active((organization, user, id): (Uuid, Uuid, Uuid)) -> ActiveTestRun {
-    ActiveTestRun { organization_id: organization.into(), user_id: user.into(), id: TestRunId(id) }
 }
 
 #[async_trait]
-impl ActiveTestRunRepo for PgSystemTx {
-    async fn lapsed(&mut self, now: Timestamp, limit: i64) -> Result<Vec<ActiveTestRun>> {
-        let rows = sqlx::query!(
-            "SELECT organization_id, user_id, id FROM skill_transient_runs
-              WHERE status = 'running' AND lease_expires_at < $1 ORDER BY lease_expires_at LIMIT $2",
-            now,
-            limit,
-        )
-        .fetch_all(self.conn())
-        .await
-        .map_err(translate)?;
-        Ok(rows.into_iter().map(|row| active((row.organization_id, row.user_id, row.id))).collect())
-    }
-
-    async fn stranded(&mut self, before: Timestamp, limit: i64) -> Result<Vec<ActiveTestRun>> {
-        // Not a checked query: the engine's tables are made by its own migrations, in its own schema.
-        let rows: Vec<(Uuid, Uuid, Uuid)> = sqlx::query_as(
-            "SELECT t.organization_id, t.user_id, t.id FROM skill_transient_runs t
-              WHERE t.status = 'pending' AND t.created_at < $1
-                AND NOT EXISTS (SELECT FROM graphile_worker._private_jobs j
-                                 WHERE j.key = app.transient_run_job_key(t.organization_id, t.id)
-                                   AND j.attempts < j.max_attempts)
-              ORDER BY t.created_at LIMIT $2",
-        )
-        .bind(before)
-        .bind(limit)
-        .fetch_all(self.conn())
-        .await
-        .map_err(translate)?;
-        Ok(rows.into_iter().map(active).collect())
-    }
-
+impl OldTestRunRepo for PgSystemTx {
     async fn delete_expired(&mut self, now: Timestamp) -> Result<u64> {
         let done = sqlx::query!(
             "DELETE FROM skill_transient_runs WHERE expires_at <= $1 AND status IN ('completed', 'failed')",

@@ -21,7 +21,7 @@ use crate::ports::administration::{AllOrganizationsRepo, AllUsersRepo};
 use crate::ports::api_keys::{AllApiKeysRepo, ApiKeyRepo};
 use crate::ports::audit::{AuditRepo, OwnAuditRepo};
 use crate::ports::budgets::{AllUsageRepo, BudgetNoticeRepo, BudgetRepo};
-use crate::ports::executions::{ActiveExecutionRepo, ExecutionRepo};
+use crate::ports::executions::ExecutionRepo;
 use crate::ports::history::HistoryRepo;
 use crate::ports::idempotency::{IdempotencyRepo, OldRepliesRepo};
 use crate::ports::identity::SigningKeyRepo;
@@ -33,13 +33,14 @@ use crate::ports::oauth::IdentityRepo;
 use crate::ports::offered_models::{AnnouncedModelRepo, OfferedModelRepo};
 use crate::ports::provider_keys::ProviderKeyRepo;
 use crate::ports::realms::{RealmSessionRepo, RealmUserRepo};
+use crate::ports::runs::{ActiveRunRepo, RunRepo};
 use crate::ports::sessions::SessionRepo;
 use crate::ports::skill_stars::SkillStarRepo;
 use crate::ports::skill_versions::SkillVersionRepo;
 use crate::ports::skills::{SkillNameRepo, SkillRepo};
 use crate::ports::statistics::{AllStatisticsRepo, StatisticsRepo};
 use crate::ports::team::{MemberRepo, TeamRepo};
-use crate::ports::test_runs::{ActiveTestRunRepo, TestRunRepo};
+use crate::ports::test_runs::{OldTestRunRepo, TestRunRepo};
 use crate::ports::tickets::TicketRepo;
 use crate::ports::usage::{OldUsageRepo, UsageRepo};
 use crate::ports::{SystemTask, SystemTx, TenantTx};
@@ -158,6 +159,10 @@ impl TenantTx for PgTenantTx {
         self
     }
 
+    fn runs(&mut self) -> &mut dyn RunRepo {
+        self
+    }
+
     fn skill_names(&mut self) -> &mut dyn SkillNameRepo {
         self
     }
@@ -233,10 +238,6 @@ impl SystemTx for PgSystemTx {
         self
     }
 
-    fn executions(&mut self) -> &mut dyn ActiveExecutionRepo {
-        self
-    }
-
     fn login_attempts(&mut self) -> &mut dyn LoginAttemptRepo {
         self
     }
@@ -281,6 +282,10 @@ impl SystemTx for PgSystemTx {
         self
     }
 
+    fn runs(&mut self) -> &mut dyn ActiveRunRepo {
+        self
+    }
+
     fn sessions(&mut self) -> &mut dyn SessionRepo {
         self
     }
@@ -293,7 +298,7 @@ impl SystemTx for PgSystemTx {
         self
     }
 
-    fn test_runs(&mut self) -> &mut dyn ActiveTestRunRepo {
+    fn old_tests(&mut self) -> &mut dyn OldTestRunRepo {
         self
     }
 
