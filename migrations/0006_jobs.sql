@@ -60,7 +60,8 @@ BEGIN
             'userId', app.current_user_id(), 'executionId', p_execution_id),
         NULL, NULL, 25::smallint,
         app.execution_job_key(app.current_org(), p_execution_id),
-        least(v_backlog, 32000)::smallint, CASE WHEN p_model IS NOT NULL THEN ARRAY[p_model] END)::graphile_worker.job_spec], true);
+        least(v_backlog, 32000)::smallint,
+        CASE WHEN p_model IS NOT NULL THEN ARRAY[p_model] END)::graphile_worker.job_spec], true);
 END
 $$;
 GRANT EXECUTE ON FUNCTION app.enqueue_execution TO kijko_tenant;

@@ -141,7 +141,8 @@ BEGIN
             'userId', app.current_user_id(), 'testRunId', 'test-' || p_id::text),
         NULL, NULL, 25::smallint,
         app.transient_run_job_key(app.current_org(), p_id),
-        least(v_backlog, 32000)::smallint, CASE WHEN p_model IS NOT NULL THEN ARRAY[p_model] END)::graphile_worker.job_spec], true);
+        least(v_backlog, 32000)::smallint,
+        CASE WHEN p_model IS NOT NULL THEN ARRAY[p_model] END)::graphile_worker.job_spec], true);
 END
 $$;
 GRANT EXECUTE ON FUNCTION app.enqueue_transient_run TO kijko_tenant;
