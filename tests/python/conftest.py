@@ -19,6 +19,11 @@ def make_data_dir() -> Path:
     return folder / "data"
 
 
+@pytest.fixture
+def own_data_dir() -> Iterator[Path]:
+    yield make_data_dir()
+
+
 @pytest.fixture(scope="session")
 def data_dir() -> Iterator[Path]:
     folder = make_data_dir()

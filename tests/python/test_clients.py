@@ -3,31 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
-import subprocess
-import sys
-import textwrap
-import time
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
 import kijko
 import pytest
-from conftest import Enter, make_data_dir
-
-
-def run(code: str, *arguments: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
-    """Another Python."""
-    command = [sys.executable, "-c", textwrap.dedent(code), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
-
-
-def servers(data_dir: Path) -> list[str]:
-    """The PostgreSQL processes of this data directory."""
-    listed = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout
-    return [line for line in listed.splitlines() if "postgres" in line and str(data_dir) in line]
+from conftest import Enter
 
 
 def test_operators_enter_by_name_or_id_and_leave_their_reason_behind(client: kijko.Client, data_dir: Path) -> None:
@@ -77,8 +58,44 @@ def test_a_client_is_used_while_it_is_open(data_dir: Path) -> None:
     client.close()
 
 
+def test_an_open_client_is_not_opened_again(data_dir: Path) -> None:
+    with kijko.embedded(data_dir) as client:
+        with pytest.raises(kijko.ClientUnusable) as refused, client:
+            pass
+        assert refused.value.code == "CLIENT_OPEN"
+        client.organization("Oracle", operator="tests", reason="still open")
+
+
+def test_what_came_of_a_closed_client_says_that_it_is_closed(data_dir: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with kijko.embedded(data_dir) as client:
+        org = client.organization("Oracle", operator="tests", reason="a test")
+    for call in (lambda: next(org.skills.list()), lambda: next(org.executions.stream(uuid.uuid4()))):
+        with pytest.raises(kijko.ClientUnusable) as refused:
+            call()
+        assert (refused.value.code, refused.value.retryable) == ("CLIENT_CLOSED", False)
+    assert caplog.records == [], "that is no failure of ours"
+
+
+def test_a_client_that_is_never_closed_is_warned_about(data_dir: Path) -> None:
+    client = kijko.embedded(data_dir, worker=False).__enter__()
+    with pytest.warns(ResourceWarning, match="was not closed"):
+        del client
+
+
+def test_nothing_that_was_not_given_is_a_setting(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(kijko.ConfigurationError):
+        kijko.connect("  ")
+    with pytest.raises(TypeError):
+        kijko.embedded(data_dir, cors_origins=[1])  # type: ignore[list-item]
+    # As an orchestrator sets them for a service of that name.
+    monkeypatch.setenv("PORT", "tcp://10.0.0.1:80")
+    monkeypatch.setenv("HOST", "my-laptop")
+    with kijko.embedded(data_dir, smtp_url=None) as client:
+        client.organization("Oracle", operator="tests", reason="a test")
+
+
 def test_settings_that_are_no_good_are_all_named() -> None:
-    with pytest.raises(kijko.ConfigurationError) as refused, kijko.embedded(port="many", job_concurrency=0):
+    with pytest.raises(kijko.ConfigurationError) as refused, kijko.embedded(db_max_connections="many", job_concurrency=0):
         pass
     assert len(refused.value.details["problems"]) == 2, refused.value
 
@@ -86,29 +103,6 @@ def test_settings_that_are_no_good_are_all_named() -> None:
 def test_a_database_that_is_not_there_says_so() -> None:
     with pytest.raises(kijko.StartError), kijko.connect("postgresql://nobody@127.0.0.1:1/nothing"):
         pass
-
-
-def test_a_client_that_was_forked_is_refused_in_the_child(org: kijko.Organization) -> None:
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            org.skills.list().__next__()
-            told = "no error"
-        except kijko.ClientUnusable as refused:
-            told = refused.code
-        except BaseException as other:  # noqa: BLE001
-            told = repr(other)
-        os.write(writing, told.encode())
-        os._exit(0)
-    os.waitpid(child, 0)
-    assert os.read(reading, 1000).decode() == "FORKED"
-    assert list(org.skills.list()) == [], "the parent goes on"
-
-
-@pytest.fixture
-def own_data_dir() -> Iterator[Path]:
-    yield make_data_dir()
 
 
 def test_what_happens_inside_is_logged_and_not_told(org: kijko.Organization, caplog: pytest.LogCaptureFixture) -> None:
@@ -125,47 +119,6 @@ def test_a_setting_that_does_not_exist_is_refused(own_data_dir: Path) -> None:
     assert refused.value.details["problems"] == ["DATABSE_URL: a flag sets it, but there is no such setting"]
 
 
-def test_ctrl_c_ends_a_wait(own_data_dir: Path) -> None:
-    code = """
-        import kijko, os, signal, sys, threading, time, uuid
-        with kijko.embedded(sys.argv[1], worker=False) as client:
-            org = client.organization("Oracle", operator="tests", reason="a test")
-            skill = org.skills.create(name="Never", prompt_template="This one waits for {{nobody}}")
-            run = org.skills.execute(skill.id)
-            threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
-            started = time.monotonic()
-            try:
-                org.executions.wait(run.id)
-            except KeyboardInterrupt:
-                print("interrupted", time.monotonic() - started < 5)
-    """
-    done = run(code, str(own_data_dir))
-    assert done.stdout.split() == ["interrupted", "True"], done.stderr
-
-
-def test_a_killed_process_leaves_no_postgres_and_no_damage(own_data_dir: Path) -> None:
-    code = """
-        import kijko, sys, time
-        client = kijko.embedded(sys.argv[1]).__enter__()
-        org = client.organization("Oracle", operator="tests", reason="a test")
-        org.skills.create(name="Kept", prompt_template="What was committed stays: {{text}}")
-        print("ready", flush=True)
-        time.sleep(60)
-    """
-    command = [sys.executable, "-c", textwrap.dedent(code), str(own_data_dir)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None and process.stdout.readline() == "ready\n"
-        assert servers(own_data_dir), "its PostgreSQL runs"
-        process.send_signal(signal.SIGKILL)
-    deadline = time.monotonic() + 20
-    while servers(own_data_dir):
-        assert time.monotonic() < deadline, f"still running: {servers(own_data_dir)}"
-        time.sleep(0.1)
-    with kijko.embedded(own_data_dir) as client:
-        org = client.organization("Oracle", operator="tests", reason="a test")
-        assert [one.name for one in org.skills.list()] == ["Kept"]
-
-
 def test_a_worker_of_its_own_runs_what_others_ask_for(own_data_dir: Path) -> None:
     with kijko.embedded(own_data_dir, worker=False) as client:
         org = client.organization("Oracle", operator="tests", reason="a test")
@@ -175,20 +128,6 @@ def test_a_worker_of_its_own_runs_what_others_ask_for(own_data_dir: Path) -> Non
             org.executions.wait(run.id, timeout=0.5)
         with client.worker(concurrency=2):
             assert org.executions.wait(run.id, timeout=30).status == "completed"
-
-
-def test_everything_ends_when_the_interpreter_does(own_data_dir: Path) -> None:
-    code = """
-        import asyncio, kijko, sys
-        async def main():
-            async with kijko.embedded(sys.argv[1]) as client:
-                org = await client.organization("Oracle", operator="tests", reason="a test")
-                print([one.name async for one in org.skills.list()])
-        asyncio.run(main())
-    """
-    for _ in range(3):
-        done = run(code, str(own_data_dir))
-        assert (done.returncode, done.stdout) == (0, "[]\n"), done.stderr
 
 
 def test_cancelling_a_task_ends_its_wait(enter: Enter) -> None:

@@ -159,6 +159,44 @@ def test_what_a_provider_raises_ends_the_run_and_says_no_more_than_it_should(
     assert run("telling").error_message == "This model is resting today"
 
 
+def test_a_provider_that_wants_to_exit_ends_its_run_and_nothing_else(own_client: kijko.Client, run: Run) -> None:
+    @own_client.model_provider("exiting")
+    async def exiting(question: kijko.Question) -> str:
+        raise SystemExit("no configuration")
+
+    @own_client.model_provider("calm")
+    async def calm(question: kijko.Question) -> str:
+        return "hello"
+
+    assert run("exiting").error_message == "The model's program failed with SystemExit"
+    assert run("calm").output == "hello"
+
+
+def test_a_reason_that_nobody_could_read_is_made_readable(own_client: kijko.Client, run: Run) -> None:
+    class Unspeakable(kijko.ModelFailure):
+        def __str__(self) -> str:
+            raise ValueError("no words")
+
+    failures = {"half": kijko.ModelFailure("bad: \ud800"), "wordless": Unspeakable("x")}
+
+    async def raising(question: kijko.Question) -> str:
+        raise failures[question.model]
+
+    for model, told in (("half", "bad: ?"), ("wordless", "The model's program failed with Unspeakable")):
+        own_client.model_provider(model)(raising)
+        assert run(model).error_message == told
+
+
+def test_more_tokens_than_there_can_be_do_not_lose_the_run(own_client: kijko.Client, run: Run) -> None:
+    @own_client.model_provider("boasting", input_cost_per_million=Decimal(1_000_000))
+    def boasting(question: kijko.Question) -> Iterator[Part]:
+        yield "x"
+        yield kijko.Usage(2**63, 2**63)
+
+    done = run("boasting")
+    assert (done.status, done.prompt_tokens, done.cost_cents) == ("completed", 10**9, 99_999_900)
+
+
 def test_a_failure_that_may_pass_is_tried_again(own_client: kijko.Client, run: Run) -> None:
     attempts = 0
 
@@ -241,6 +279,27 @@ def test_cancelling_a_run_ends_the_provider(own_client: kijko.Client) -> None:
     org.executions.cancel(run.id)
     assert ended.wait(10), "nobody wanted the rest"
     assert org.executions.get(run.id).status == "cancelled"
+
+
+def test_what_a_cancelled_provider_tidies_up_may_take_its_time(own_client: kijko.Client) -> None:
+    org = own_client.organization("Models", operator="tests", reason="a test")
+    begun, tidied = threading.Event(), threading.Event()
+
+    @own_client.model_provider("tidy")
+    async def tidy(question: kijko.Question) -> str:
+        begun.set()
+        try:
+            await asyncio.sleep(60)
+        finally:
+            await asyncio.sleep(0.5)
+            tidied.set()
+        return "never"
+
+    skill = org.skills.create(name="Tidy", prompt_template="Clean up behind you, {{text}}", model="tidy")
+    run = org.skills.execute(skill.id, {"text": "x"})
+    assert begun.wait(10)
+    org.executions.cancel(run.id)
+    assert tidied.wait(10), "it is cancelled once"
 
 
 def test_a_model_that_was_not_registered_is_refused(own_client: kijko.Client, run: Run) -> None:

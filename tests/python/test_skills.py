@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import dataclasses
 import pickle
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
 import kijko
@@ -101,12 +103,6 @@ def test_an_error_tells_what_happened_and_survives_pickling(org: kijko.Organizat
     assert (type(again), str(again), again.code, again.details) == (type(error), str(error), error.code, error.details)
 
 
-def test_what_json_cannot_say_is_bad_input(org: kijko.Organization, skill: kijko.Skill) -> None:
-    for value in [float("nan"), object(), {1, 2}]:
-        with pytest.raises(kijko.InvalidInput):
-            org.skills.execute(skill.id, {"text": value})
-
-
 def test_the_same_names_can_be_awaited(org: kijko.Organization) -> None:
     async def use() -> None:
         aio = org.aio
@@ -179,3 +175,44 @@ def test_a_skill_is_copied_and_taken_along(org: kijko.Organization, skill: kijko
     with pytest.raises(kijko.InvalidInput) as refused:
         org.skills.import_({**exported, "version": "2.0"})
     assert refused.value.code == "UNSUPPORTED_VERSION"
+
+
+@pytest.mark.parametrize("bad", ["\ud800", 10**400, float("nan"), {1, 2}, b"bytes"])
+def test_what_json_cannot_say_is_bad_input(org: kijko.Organization, skill: kijko.Skill, bad: object) -> None:
+    with pytest.raises(kijko.InvalidInput):
+        org.skills.execute(skill.id, {"text": bad})
+    with pytest.raises((kijko.InvalidInput, TypeError)):
+        org.skills.create(name=bad, prompt_template="Summarise this: {{text}}")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("wrong", [None, 5, object()])
+def test_what_is_no_id_is_a_mistake_of_the_program(org: kijko.Organization, wrong: Any) -> None:
+    for call in (org.skills.get, org.skills.execute, org.executions.get, org.executions.wait):
+        with pytest.raises(TypeError):
+            call(wrong)
+    with pytest.raises(TypeError):
+        org.skills.execute(org.id, wrong or 5)  # type: ignore[arg-type]
+
+
+def test_answers_can_be_copied_pickled_and_used_again(org: kijko.Organization) -> None:
+    field = kijko.InputField(name="text", type=kijko.InputFieldType.OBJECT, default={"a": [1, {"b": 2}]})
+    skill = org.skills.create(name="Deep", prompt_template="Look at this: {{text}}", input_schema=[field])
+    assert skill.input_schema == (field,)
+    run = org.skills.execute(skill.id, {"text": {"c": [3]}})
+    done = org.executions.wait(run.id, timeout=30)
+    for answer in (skill, done, org.skills.stats(skill.id)):
+        assert pickle.loads(pickle.dumps(answer)) == answer == copy.deepcopy(answer)
+        assert dataclasses.asdict(answer)
+    again = org.skills.execute(skill.id, done.input)
+    assert org.executions.wait(again.id, timeout=30).input == done.input
+    with pytest.raises(TypeError):
+        done.input["text"] = "changed"  # type: ignore[index]
+
+
+def test_a_wait_of_no_time_looks_once(org: kijko.Organization, skill: kijko.Skill) -> None:
+    run = org.skills.execute(skill.id, {"text": "x"})
+    org.executions.wait(run.id, timeout=30)
+    assert org.executions.wait(run.id, timeout=0).status == "completed"
+    with pytest.raises(ValueError, match="timeout"):
+        org.executions.wait(run.id, timeout=float("nan"))
+    assert org.skills.test(skill.id, {"text": "x"}, timeout=None).status == "completed"

@@ -176,7 +176,8 @@ fn json(answer: &impl Serialize) -> Result<Vec<u8>, Error> {
 fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
     reading::object(body).map_err(|unreadable| match unreadable {
         Unreadable::Invalid(error) => error,
-        Unreadable::Syntax(problem) => Error::internal("reading what Python sent", problem),
+        // Python knows texts and numbers that JSON does not.
+        Unreadable::Syntax(problem) => Error::invalid("input", "json", format!("input is not JSON: {problem}")),
     })
 }
 

@@ -3,6 +3,8 @@
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared};
 use kijko_core::domain::offered_models::OfferedModel;
 use kijko_core::services::{programs, worker};
 use kijko_core::{App, Config, Error};
@@ -10,25 +12,28 @@ use pyo3::prelude::*;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::opened::Opened;
 use crate::programs::Callable;
-use crate::tenant::{Caller, Tenant, same_process};
+use crate::tenant::{Caller, Tenant};
 use crate::{errors, runtime};
 
 /// A connected core. Belongs to the process that opened it.
 #[pyclass(frozen, module = "kijko._kijko")]
 pub struct Engine {
-    process: u32,
-    app: App,
+    opened: Opened,
     workers: Mutex<Workers>,
 }
 
 #[derive(Default)]
 struct Workers {
-    is_closed: bool,
+    /// It goes on when whoever asked for it waits no more.
+    closing: Option<Closing>,
     ordinary: Option<Worker>,
     /// Runs what calls for the models that this process offers.
     serving: Option<Worker>,
 }
+
+type Closing = Shared<BoxFuture<'static, ()>>;
 
 struct Worker {
     stop: CancellationToken,
@@ -61,7 +66,7 @@ impl Engine {
         start: Py<PyAny>,
         wait: bool,
     ) -> PyResult<()> {
-        self.usable()?;
+        self.opened.usable()?;
         let rate = |field: &str, text: &str| {
             let mistake = || Error::invalid(field, "type", format!("{field} must be a decimal number, not {text}"));
             text.parse().map_err(|_| errors::raised(&mistake()))
@@ -74,36 +79,36 @@ impl Engine {
         };
         let program = Arc::new(Callable { start });
         let offered = match wait {
-            true => runtime::wait(py, programs::offer(&self.app, model, program))?,
-            false => programs::offer_soon(&self.app, model, program),
+            true => runtime::wait(py, programs::offer(&self.opened.app, model, program))?,
+            false => programs::offer_soon(&self.opened.app, model, program),
         };
         offered.map_err(|error| errors::raised(&error))?;
-        let app = self.app.clone();
+        let app = self.opened.app.clone();
         self.start(|workers| &mut workers.serving, |stop| async move { worker::serve_models(&app, stop).await })
     }
 
     /// Others that serve the model go on.
     fn withdraw_model(&self, name: &str) {
-        programs::withdraw(&self.app, name);
+        programs::withdraw(&self.opened.app, name);
     }
 
     /// Runs jobs in this process from now on; does nothing when it does already.
     fn start_worker(&self) -> PyResult<()> {
-        self.usable()?;
-        let app = self.app.clone();
+        self.opened.usable()?;
+        let app = self.opened.app.clone();
         self.start(|workers| &mut workers.ordinary, |stop| async move { worker::run(&app, stop).await })
     }
 
+    /// Twice does no harm, and ends when the first does.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
-        self.usable()?;
-        runtime::wait(py, closed(self.app.clone(), self.taken_workers()))
+        let closing = self.closing()?;
+        runtime::wait(py, closing)
     }
 
     fn close_async<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        self.usable()?;
-        let (app, workers) = (self.app.clone(), self.taken_workers());
+        let closing = self.closing()?;
         runtime::promise(py, async move {
-            closed(app, workers).await;
+            closing.await;
             Ok(())
         })
     }
@@ -141,11 +146,7 @@ impl Engine {
 impl Engine {
     async fn connect(config: Config) -> PyResult<Self> {
         let app = App::connect(config).await.map_err(|error| errors::not_started(&error))?;
-        Ok(Self { process: std::process::id(), app, workers: Mutex::default() })
-    }
-
-    fn usable(&self) -> PyResult<()> {
-        same_process(self.process)
+        Ok(Self { opened: Opened::new(app), workers: Mutex::default() })
     }
 
     /// Does nothing while it runs already.
@@ -158,9 +159,8 @@ impl Engine {
         W: Future<Output = Result<(), Error>> + Send + 'static,
     {
         let mut workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
-        if workers.is_closed {
-            return Err(errors::unusable("This client was closed", "CLIENT_CLOSED"));
-        }
+        // Under the lock, so that nothing starts behind the back of who closes.
+        self.opened.usable()?;
         let worker = which(&mut workers);
         if worker.as_ref().is_none_or(|worker| worker.task.is_finished()) {
             let stop = CancellationToken::new();
@@ -170,11 +170,18 @@ impl Engine {
         Ok(())
     }
 
-    /// There will be no others.
-    fn taken_workers(&self) -> Vec<Worker> {
+    fn closing(&self) -> PyResult<Closing> {
         let mut workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
-        workers.is_closed = true;
-        [workers.ordinary.take(), workers.serving.take()].into_iter().flatten().collect()
+        if let Some(closing) = &workers.closing {
+            return Ok(closing.clone());
+        }
+        self.opened.usable()?;
+        self.opened.close();
+        let ended = [workers.ordinary.take(), workers.serving.take()].into_iter().flatten().collect();
+        let task = runtime::runtime()?.spawn(closed(self.opened.app.clone(), ended));
+        let closing = async move { task.await.unwrap_or(()) }.boxed().shared();
+        workers.closing = Some(closing.clone());
+        Ok(closing)
     }
 
     fn entering(
@@ -185,14 +192,17 @@ impl Engine {
         operator: Option<String>,
         reason: Option<String>,
     ) -> PyResult<impl Future<Output = PyResult<Tenant>> + Send + 'static> {
-        self.usable()?;
-        let (app, process) = (self.app.clone(), self.process);
+        self.opened.usable()?;
+        let opened = self.opened.clone();
         Ok(async move {
-            let caller = match token {
-                Some(token) => Caller::Bearer(token),
-                None => Caller::enter(&app, name, id, operator, reason).await.map_err(|e| errors::raised(&e))?,
+            let entered = async {
+                let caller = match token {
+                    Some(token) => Caller::Bearer(token),
+                    None => Caller::enter(&opened.app, name, id, operator, reason).await?,
+                };
+                Tenant::of(opened.clone(), caller).await
             };
-            Tenant::of(process, app, caller).await
+            opened.answer(entered).await
         })
     }
 }

@@ -4,9 +4,10 @@
 
 use std::cell::OnceCell;
 use std::future::Future;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
@@ -14,6 +15,8 @@ use pyo3_async_runtimes::TaskLocals;
 use pyo3_async_runtimes::generic::{self, ContextExt, JoinError};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::{JoinHandle, futures::TaskLocalFuture};
+
+use crate::errors;
 
 /// For how long the end of the interpreter waits for what still runs.
 const PATIENCE_AT_EXIT: Duration = Duration::from_secs(5);
@@ -40,8 +43,21 @@ pub fn runtime() -> PyResult<Handle> {
     Ok(handle)
 }
 
+/// Set when the interpreter ends.
+static ENDING: AtomicBool = AtomicBool::new(false);
+/// Threads that wait for something.
+static WAITING: AtomicUsize = AtomicUsize::new(0);
+
 /// Ends the threads before the interpreter does: one that touched it afterwards would crash the process.
 pub fn stop(py: Python<'_>) {
+    ENDING.store(true, Ordering::SeqCst);
+    // Threads that nobody joins may still wait here; they look up soon.
+    py.detach(|| {
+        let since = Instant::now();
+        while WAITING.load(Ordering::SeqCst) > 0 && since.elapsed() < PATIENCE_AT_EXIT {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    });
     let started = RUNTIME.lock().unwrap_or_else(PoisonError::into_inner).take();
     match started {
         Some((process, runtime)) if process == std::process::id() => {
@@ -54,17 +70,34 @@ pub fn stop(py: Python<'_>) {
 /// Waits with the interpreter lock released; Ctrl-C ends the wait and drops the work.
 pub fn wait<T: Send>(py: Python<'_>, work: impl Future<Output = T> + Send) -> PyResult<T> {
     let runtime = runtime()?;
-    py.detach(|| {
-        runtime.block_on(async {
-            let mut work = pin!(work);
-            loop {
-                match tokio::time::timeout(INTERRUPT_INTERVAL, &mut work).await {
-                    Ok(done) => return Ok(done),
-                    Err(_) => Python::attach(|py| py.check_signals())?,
-                }
-            }
-        })
-    })
+    WAITING.fetch_add(1, Ordering::SeqCst);
+    let done = py.detach(|| {
+        let until_done = || wait_outside(&runtime, work);
+        // Python that runs inside a wait, such as a handler of the log, may call us again.
+        if Handle::try_current().is_ok() { tokio::task::block_in_place(until_done) } else { until_done() }
+    });
+    WAITING.fetch_sub(1, Ordering::SeqCst);
+    done
+}
+
+/// Looks up between two parts of the wait, outside the runtime, since a handler of a signal may call us again.
+fn wait_outside<T>(runtime: &Handle, work: impl Future<Output = T>) -> PyResult<T> {
+    let mut work = Box::pin(work);
+    let interrupted = loop {
+        if let Ok(done) = runtime.block_on(async { tokio::time::timeout(INTERRUPT_INTERVAL, &mut work).await }) {
+            return Ok(done);
+        }
+        if ENDING.load(Ordering::SeqCst) {
+            break errors::unusable("The interpreter ends, and nobody waits any more", "INTERPRETER_ENDS");
+        }
+        if let Err(interrupt) = Python::attach(|py| py.check_signals()) {
+            break interrupt;
+        }
+    };
+    // What is given up needs the runtime for giving back connections.
+    let _inside = runtime.enter();
+    drop(work);
+    Err(interrupted)
 }
 
 /// The same for `await`; cancelling the task drops the work.

@@ -15,19 +15,8 @@ use kijko_core::{App, Code, Error, TenantContext};
 use pyo3::prelude::*;
 
 use crate::calls::{self, Demand};
+use crate::opened::Opened;
 use crate::{errors, runtime};
-
-/// What was opened before a fork is its parent's.
-pub fn same_process(process: u32) -> PyResult<()> {
-    if process == std::process::id() {
-        return Ok(());
-    }
-    Err(errors::unusable(
-        "This client was opened before the process forked, and its connections belong to the parent: \
-         open another one here",
-        "FORKED",
-    ))
-}
 
 /// Who acts. Whoever came with a credential is identified anew for each call, so that a lost right is lost at once.
 pub enum Caller {
@@ -85,8 +74,7 @@ impl Caller {
 /// The only object with data: one organisation, as one caller sees it.
 #[pyclass(frozen, module = "kijko._kijko")]
 pub struct Tenant {
-    process: u32,
-    app: App,
+    opened: Opened,
     caller: Arc<Caller>,
     #[pyo3(get)]
     id: String,
@@ -146,9 +134,9 @@ impl Tenant {
 }
 
 impl Tenant {
-    pub async fn of(process: u32, app: App, caller: Caller) -> PyResult<Self> {
-        let (id, name) = caller.organization(&app).await.map_err(|error| errors::raised(&error))?;
-        Ok(Self { process, app, caller: Arc::new(caller), id: id.to_string(), name })
+    pub async fn of(opened: Opened, caller: Caller) -> Result<Self, Error> {
+        let (id, name) = caller.organization(&opened.app).await?;
+        Ok(Self { opened, caller: Arc::new(caller), id: id.to_string(), name })
     }
 
     fn work(
@@ -158,30 +146,30 @@ impl Tenant {
         body: Option<&[u8]>,
         key: Option<&str>,
     ) -> PyResult<impl Future<Output = PyResult<Vec<u8>>> + Send + 'static> {
-        same_process(self.process)?;
-        let (app, caller) = (self.app.clone(), self.caller.clone());
+        self.opened.usable()?;
+        let (opened, caller) = (self.opened.clone(), self.caller.clone());
         let (call, target, key) = (call.to_owned(), target.map(str::to_owned), key.map(str::to_owned));
         let body = body.unwrap_or(b"{}").to_vec();
         Ok(async move {
             let work = async {
-                let ctx = caller.context(&app, calls::demand(&call)).await?;
-                calls::answer(&app, &ctx, &call, target.as_deref(), &body, key.as_deref()).await
+                let ctx = caller.context(&opened.app, calls::demand(&call)).await?;
+                calls::answer(&opened.app, &ctx, &call, target.as_deref(), &body, key.as_deref()).await
             };
-            work.await.map_err(|error| errors::raised(&error))
+            opened.answer(work).await
         })
     }
 
     fn following(&self, execution: &str) -> PyResult<impl Future<Output = PyResult<Stream>> + Send + 'static> {
-        same_process(self.process)?;
-        let (app, caller, process) = (self.app.clone(), self.caller.clone(), self.process);
+        self.opened.usable()?;
+        let (opened, caller) = (self.opened.clone(), self.caller.clone());
         let id = execution.parse().map_err(|_| errors::raised(&Error::not_found(Code::ExecutionNotFound)))?;
         Ok(async move {
             let follow = async {
-                let ctx = caller.context(&app, Demand::Read).await?;
-                pieces::follow(&app, &ctx, id).await
+                let ctx = caller.context(&opened.app, Demand::Read).await?;
+                pieces::follow(&opened.app, &ctx, id).await
             };
-            let following = follow.await.map_err(|error| errors::raised(&error))?;
-            Ok(Stream { process, app, caller, following: Arc::new(tokio::sync::Mutex::new(following)) })
+            let following = opened.answer(follow).await?;
+            Ok(Stream { opened, caller, following: Arc::new(tokio::sync::Mutex::new(following)) })
         })
     }
 
@@ -190,25 +178,34 @@ impl Tenant {
         execution: &str,
         seconds: Option<f64>,
     ) -> PyResult<impl Future<Output = PyResult<Option<Vec<u8>>>> + Send + 'static> {
-        same_process(self.process)?;
-        let (app, caller, execution) = (self.app.clone(), self.caller.clone(), execution.to_owned());
+        self.opened.usable()?;
+        let (opened, caller, execution) = (self.opened.clone(), self.caller.clone(), execution.to_owned());
         let limit = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds.max(0.0)).ok());
         Ok(async move {
-            let ended = async {
-                let mut pauses = calls::pauses();
-                loop {
-                    let ctx = caller.context(&app, Demand::Read).await?;
-                    if let Some(ended) = calls::ended(&app, &ctx, &execution).await? {
-                        return Ok(ended);
+            let look = async || {
+                let ctx = caller.context(&opened.app, Demand::Read).await?;
+                calls::ended(&opened.app, &ctx, &execution).await
+            };
+            let look_again = async {
+                for pause in calls::pauses() {
+                    tokio::time::sleep(pause).await;
+                    if let Some(ended) = look().await? {
+                        return Ok(Some(ended));
                     }
-                    tokio::time::sleep(pauses.next().unwrap_or_default()).await;
+                }
+                Ok(None)
+            };
+            let ended = async {
+                // Once, however short the time is.
+                if let Some(ended) = look().await? {
+                    return Ok(Some(ended));
+                }
+                match limit {
+                    Some(limit) => tokio::time::timeout(limit, look_again).await.unwrap_or(Ok(None)),
+                    None => look_again.await,
                 }
             };
-            let ended = match limit {
-                Some(limit) => tokio::time::timeout(limit, ended).await.ok().transpose(),
-                None => ended.await.map(Some),
-            };
-            ended.map_err(|error: Error| errors::raised(&error))
+            opened.answer(ended).await
         })
     }
 }
@@ -216,8 +213,7 @@ impl Tenant {
 /// An answer while it is being written.
 #[pyclass(frozen, module = "kijko._kijko")]
 pub struct Stream {
-    process: u32,
-    app: App,
+    opened: Opened,
     caller: Arc<Caller>,
     following: Arc<tokio::sync::Mutex<Following>>,
 }
@@ -236,14 +232,14 @@ impl Stream {
 
 impl Stream {
     fn piece(&self) -> PyResult<impl Future<Output = PyResult<Option<String>>> + Send + 'static> {
-        same_process(self.process)?;
-        let (app, caller, following) = (self.app.clone(), self.caller.clone(), self.following.clone());
+        self.opened.usable()?;
+        let (opened, caller, following) = (self.opened.clone(), self.caller.clone(), self.following.clone());
         Ok(async move {
             let next = async {
-                let ctx = caller.context(&app, Demand::Read).await?;
-                following.lock().await.next(&app, &ctx).await
+                let ctx = caller.context(&opened.app, Demand::Read).await?;
+                following.lock().await.next(&opened.app, &ctx).await
             };
-            next.await.map_err(|error| errors::raised(&error))
+            opened.answer(next).await
         })
     }
 }

@@ -1,6 +1,8 @@
 //! The real clock and the system's random numbers.
 
 use rand::Rng;
+use rand::rand_core::UnwrapErr;
+use rand::rngs::SysRng;
 
 use crate::domain::time::{Timestamp, storable};
 use crate::ports::clock::{Clock, Random};
@@ -18,6 +20,7 @@ pub(crate) struct SystemRandom;
 
 impl Random for SystemRandom {
     fn fill(&self, bytes: &mut [u8]) {
-        rand::rng().fill_bytes(bytes);
+        // From the system each time: a generator of our own would go on the same way in both halves of a fork.
+        UnwrapErr(SysRng).fill_bytes(bytes);
     }
 }

@@ -46,9 +46,13 @@ impl Rates {
     }
 }
 
+/// No run costs more, whatever a provider says that it used: the row has so many digits.
+const MOST_DOLLARS: Decimal = Decimal::from_parts(999_999, 0, 0, false, 0);
+
 impl Cost {
     /// Of this many exact dollars.
     pub fn of(usd: Decimal) -> Self {
+        let usd = usd.min(MOST_DOLLARS);
         let cents = (usd * Decimal::from(100)).round_dp_with_strategy(0, RoundingStrategy::MidpointAwayFromZero);
         Cost {
             usd: usd.round_dp_with_strategy(8, RoundingStrategy::MidpointAwayFromZero),

@@ -22,6 +22,8 @@ use crate::services::pieces::Shown;
 const RETRIES: u32 = 3;
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60);
 const DEFAULT_MAX_TOKENS: u32 = 4096;
+/// A provider that reports more for one attempt is mistaken.
+const MOST_TOKENS: u64 = 1_000_000_000;
 /// What providers add to mark where a message begins and ends, generously.
 const TOKENS_AROUND_A_PROMPT: u64 = 64;
 
@@ -190,8 +192,9 @@ impl<'a> Call<'a> {
                 }
                 ModelEvent::Usage { prompt_tokens, completion_tokens } => {
                     let usage = self.current.get_or_insert_default();
-                    usage.prompt_tokens = prompt_tokens.unwrap_or(usage.prompt_tokens);
-                    usage.completion_tokens = completion_tokens.unwrap_or(usage.completion_tokens);
+                    let told = |tokens: Option<u64>, before| tokens.map_or(before, |tokens| tokens.min(MOST_TOKENS));
+                    usage.prompt_tokens = told(prompt_tokens, usage.prompt_tokens);
+                    usage.completion_tokens = told(completion_tokens, usage.completion_tokens);
                 }
             }
         }

@@ -36,7 +36,9 @@ from kijko.errors import (
     Unavailable,
     UpstreamError,
 )
-from kijko.models import ModelFailure, Question, Usage
+from kijko.executions import AsyncExecutions, Executions
+from kijko.models import ModelFailure, Part, Provider, Question, Usage
+from kijko.skills import AsyncSkills, Skills
 from kijko.types import (
     Accepted,
     Execution,
@@ -60,7 +62,9 @@ __all__ = [
     "UNSET",
     "Accepted",
     "AsyncClient",
+    "AsyncExecutions",
     "AsyncOrganization",
+    "AsyncSkills",
     "AsyncWorker",
     "Client",
     "ClientUnusable",
@@ -69,6 +73,7 @@ __all__ = [
     "Execution",
     "ExecutionStatus",
     "ExecutionType",
+    "Executions",
     "Forbidden",
     "InputField",
     "InputFieldType",
@@ -81,6 +86,8 @@ __all__ = [
     "Organization",
     "OutputFormat",
     "Parameters",
+    "Part",
+    "Provider",
     "Question",
     "RateLimited",
     "Skill",
@@ -88,6 +95,7 @@ __all__ = [
     "SkillSort",
     "SkillStats",
     "SkillVersion",
+    "Skills",
     "StartError",
     "StatsDay",
     "StatsPeriod",

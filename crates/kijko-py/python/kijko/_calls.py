@@ -51,6 +51,10 @@ class Call(Generic[T]):
     read: Callable[[Any], T]
     key: str | None = None
 
+    def __post_init__(self) -> None:
+        if self.key is not None:
+            text(self.key)
+
     def answer(self, raw: bytes) -> T:
         return self.read(json.loads(raw))
 
@@ -72,10 +76,37 @@ def _body(members: Mapping[str, Any]) -> bytes:
     """JSON of what was given. What JSON cannot say is refused like any other bad input."""
     given = {name: value for name, value in members.items() if not isinstance(value, Unset)}
     try:
-        return json.dumps(given, allow_nan=False, separators=(",", ":")).encode()
+        return json.dumps(given, allow_nan=False, separators=(",", ":"), default=_plain).encode()
     except (TypeError, ValueError, RecursionError) as problem:
         message = f"This cannot be written as JSON: {problem}"
         raise InvalidInput(message, code="VALIDATION_ERROR") from problem
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"a {type(value).__name__} has no place in JSON")
+
+
+def text(value: str) -> str:
+    """What Rust can take: Python's texts may hold halves of characters."""
+    try:
+        value.encode()
+    except UnicodeEncodeError as problem:
+        raise InvalidInput(f"This is no text: {problem}", code="VALIDATION_ERROR") from problem
+    return value
+
+
+def id_of(value: UUID | str) -> str:
+    if isinstance(value, (UUID, str)):
+        return text(str(value))
+    raise TypeError(f"an id is a UUID or a str, not {type(value).__name__}")
+
+
+def _input(value: Mapping[str, Any] | None) -> dict[str, Any]:
+    if value is None or isinstance(value, Mapping):
+        return dict(value or {})
+    raise TypeError(f"input is a mapping of names to values, not {type(value).__name__}")
 
 
 def _given(value: T | None) -> T | Unset:
@@ -105,7 +136,9 @@ def _moment(value: datetime | date | None) -> str | Unset:
         return UNSET
     if isinstance(value, datetime) and value.tzinfo is None:
         raise InvalidInput("A datetime without a time zone has no meaning here", code="VALIDATION_ERROR")
-    return value.isoformat()
+    if isinstance(value, date):
+        return value.isoformat()
+    raise TypeError(f"a moment is a datetime or a date, not {type(value).__name__}")
 
 
 def create_skill(
@@ -139,7 +172,7 @@ def create_skill(
 
 
 def get_skill(skill: UUID | str) -> Call[Skill]:
-    return Call("skills.get", str(skill), None, Skill._of)
+    return Call("skills.get", id_of(skill), None, Skill._of)
 
 
 def list_skills(
@@ -192,20 +225,20 @@ def update_skill(
             "isActive": is_active,
         }
     )
-    return Call("skills.update", str(skill), body, Skill._of)
+    return Call("skills.update", id_of(skill), body, Skill._of)
 
 
 def delete_skill(skill: UUID | str) -> Call[None]:
-    return Call("skills.delete", str(skill), None, _nothing)
+    return Call("skills.delete", id_of(skill), None, _nothing)
 
 
 def execute_skill(skill: UUID | str, input: Mapping[str, Any] | None, key: str | None) -> Call[Accepted]:
-    body = _body({"input": dict(input or {}), "executionType": "api"})
-    return Call("skills.execute", str(skill), body, Accepted._of, key)
+    body = _body({"input": _input(input), "executionType": "api"})
+    return Call("skills.execute", id_of(skill), body, Accepted._of, key)
 
 
 def get_execution(execution: UUID | str) -> Call[Execution]:
-    return Call("executions.get", str(execution), None, Execution._of)
+    return Call("executions.get", id_of(execution), None, Execution._of)
 
 
 def list_executions(
@@ -219,7 +252,7 @@ def list_executions(
 ) -> Call[Rows[Execution]]:
     body = _body(
         {
-            "skillId": UNSET if skill is None else str(skill),
+            "skillId": UNSET if skill is None else id_of(skill),
             "status": _given(status),
             "executionType": _given(execution_type),
             "startDate": _moment(start),
@@ -232,11 +265,11 @@ def list_executions(
 
 
 def retry_execution(execution: UUID | str, key: str | None) -> Call[UUID]:
-    return Call("executions.retry", str(execution), None, lambda answer: UUID(answer["newExecutionId"]), key)
+    return Call("executions.retry", id_of(execution), None, lambda answer: UUID(answer["newExecutionId"]), key)
 
 
 def test_skill(skill: UUID | str, input: Mapping[str, Any] | None) -> Call[TestRun]:
-    return Call("skills.test", str(skill), _body({"input": dict(input or {})}), TestRun._of)
+    return Call("skills.test", id_of(skill), _body({"input": _input(input)}), TestRun._of)
 
 
 def test_draft(
@@ -253,7 +286,7 @@ def test_draft(
             "systemPrompt": _given(system_prompt),
             "model": _given(model),
             "parameters": _parameters(_given(parameters)),
-            "input": dict(input or {}),
+            "input": _input(input),
         }
     )
     return Call("skills.test_draft", None, body, TestRun._of)
@@ -265,23 +298,23 @@ def get_test(test: str) -> Call[TestRun]:
 
 def list_versions(skill: UUID | str, *, page: int) -> Call[Rows[SkillVersion]]:
     body = _body({"page": page, "pageSize": PAGE_SIZE})
-    return Call("skills.versions", str(skill), body, _rows(SkillVersion._of))
+    return Call("skills.versions", id_of(skill), body, _rows(SkillVersion._of))
 
 
 def get_version(skill: UUID | str, number: int) -> Call[SkillVersion]:
-    return Call("skills.version", str(skill), _body({"number": number}), SkillVersion._of)
+    return Call("skills.version", id_of(skill), _body({"number": number}), SkillVersion._of)
 
 
 def restore_version(skill: UUID | str, number: int) -> Call[Skill]:
-    return Call("skills.restore", str(skill), _body({"number": number}), Skill._of)
+    return Call("skills.restore", id_of(skill), _body({"number": number}), Skill._of)
 
 
 def duplicate_skill(skill: UUID | str, new_name: str | None) -> Call[Skill]:
-    return Call("skills.duplicate", str(skill), _body({"newName": _given(new_name)}), Skill._of)
+    return Call("skills.duplicate", id_of(skill), _body({"newName": _given(new_name)}), Skill._of)
 
 
 def export_skill(skill: UUID | str) -> Call[dict[str, Any]]:
-    return Call("skills.export", str(skill), None, dict)
+    return Call("skills.export", id_of(skill), None, dict)
 
 
 def import_skill(exported: Mapping[str, Any]) -> Call[Skill]:
@@ -289,8 +322,8 @@ def import_skill(exported: Mapping[str, Any]) -> Call[Skill]:
 
 
 def skill_stats(skill: UUID | str, period: StatsPeriod | str) -> Call[SkillStats]:
-    return Call("skills.stats", str(skill), _body({"period": period}), SkillStats._of)
+    return Call("skills.stats", id_of(skill), _body({"period": period}), SkillStats._of)
 
 
 def cancel_execution(execution: UUID | str) -> Call[None]:
-    return Call("executions.cancel", str(execution), None, _nothing)
+    return Call("executions.cancel", id_of(execution), None, _nothing)

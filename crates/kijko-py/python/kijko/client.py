@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
+import warnings
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from types import TracebackType
 from typing import TypeVar
 from uuid import UUID
 
-from kijko._calls import Call
+from kijko._calls import Call, id_of, text
 from kijko._kijko import Engine, Tenant
-from kijko.errors import ClientUnusable, InvalidInput
+from kijko.errors import ClientUnusable, ConfigurationError, InvalidInput
 from kijko.executions import AsyncExecutions, Executions
 from kijko.models import ProviderT, starter
 from kijko.skills import AsyncSkills, Skills
@@ -35,7 +37,7 @@ __all__ = [
 
 T = TypeVar("T")
 
-Setting = str | int | float | bool | os.PathLike[str] | list[str] | tuple[str, ...]
+Setting = str | int | float | bool | os.PathLike[str] | list[str] | tuple[str, ...] | None
 
 
 def connect(database_url: str, **settings: Setting) -> Client:
@@ -44,11 +46,15 @@ def connect(database_url: str, **settings: Setting) -> Client:
     Args:
         database_url: Such as ``postgresql://user:password@host/kijko``; its schema must be up to date.
         settings: Every setting of ``docs/operations.md``, in lower case, such as ``anthropic_api_key="…"``. What is not
-            given here is taken from the environment.
+            given here, or None, is taken from the environment. Beside a server it needs the same ``encryption_key``, or
+            the same ``kijko_data_dir`` that holds it.
 
     Returns:
         A client to open by ``with`` or ``async with``. Nothing is connected before that.
     """
+    if not database_url.strip():
+        problem = "database_url must not be empty; a database of its own is kijko.embedded()"
+        raise ConfigurationError(problem, code="CONFIGURATION_INVALID", details={"problems": [problem]})
     return Client(_settings({"database_url": database_url, **settings}), works=False)
 
 
@@ -68,20 +74,27 @@ def embedded(
     # An empty value is no value: a DATABASE_URL of the environment does not count here.
     own: dict[str, Setting] = {"database_url": "", "database_owner_url": "", "database_worker_url": ""}
     if data_dir is not None:
-        own["kijko_data_dir"] = os.path.abspath(data_dir)
+        own["kijko_data_dir"] = os.path.abspath(os.fsdecode(data_dir))
     return Client(_settings({**own, **settings}), works=worker)
 
 
+#: Nothing listens here, so what the environment says about that does not count.
+_NO_SERVER: Mapping[str, Setting] = {"host": "", "port": ""}
+
+
 def _settings(settings: Mapping[str, Setting]) -> list[tuple[str, str]]:
-    return [(name.upper(), _text(value)) for name, value in settings.items()]
+    given = {**_NO_SERVER, **settings}
+    return [(name.upper(), _text(name, value)) for name, value in given.items() if value is not None]
 
 
-def _text(value: Setting) -> str:
+def _text(name: str, value: Setting) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, (list, tuple)) and all(isinstance(one, str) for one in value):
         return ",".join(value)
-    return os.fspath(value) if isinstance(value, os.PathLike) else str(value)
+    if isinstance(value, (str, int, float, os.PathLike)):
+        return text(os.fspath(value) if isinstance(value, os.PathLike) else str(value))
+    raise TypeError(f"{name} is a text, a number, a bool, a path or a list of texts, not {type(value).__name__}")
 
 
 def _entrance(
@@ -94,6 +107,8 @@ def _entrance(
 ) -> dict[str, str | None]:
     """What names an organisation and who enters it, if it fits together."""
     credentials = [one for one in (token, api_key, operator) if one is not None]
+    for one in (name, token, api_key, operator, reason):
+        text(one or "")
     if len(credentials) != 1:
         raise InvalidInput("Give one of token, api_key and operator", code="VALIDATION_ERROR", field="operator")
     if operator is None:
@@ -103,16 +118,22 @@ def _entrance(
         return {"token": credentials[0]}
     if (name is None) == (id is None):
         raise InvalidInput("An operator names an organisation by name or by id", code="VALIDATION_ERROR", field="name")
-    return {"name": name, "id": None if id is None else str(id), "operator": operator, "reason": reason}
+    return {"name": name, "id": None if id is None else id_of(id), "operator": operator, "reason": reason}
+
+
+def _refuse_open(engine: Engine | None) -> None:
+    if engine is not None:
+        raise ClientUnusable("This is open already; make another one", code="CLIENT_OPEN")
 
 
 class Client:
     """An installation of Kijko in this process; open it by ``with``, or by ``async with`` for ``await``."""
 
+    _engine: Engine | None = None
+
     def __init__(self, settings: list[tuple[str, str]], *, works: bool) -> None:
         self._settings = settings
         self._works = works
-        self._engine: Engine | None = None
 
     @property
     def aio(self) -> AsyncClient:
@@ -120,6 +141,7 @@ class Client:
         return AsyncClient(self)
 
     def __enter__(self) -> Client:
+        _refuse_open(self._engine)
         self._opened(Engine.open(self._settings))
         return self
 
@@ -129,6 +151,7 @@ class Client:
         self.close()
 
     async def __aenter__(self) -> AsyncClient:
+        _refuse_open(self._engine)
         self._opened(await Engine.open_async(self._settings))
         return self.aio
 
@@ -148,11 +171,18 @@ class Client:
             raise ClientUnusable(message, code="CLIENT_CLOSED")
         return self._engine
 
+    def __del__(self) -> None:
+        if self._engine is not None and not sys.is_finalizing():
+            warnings.warn("a kijko.Client was not closed", ResourceWarning, source=self, stacklevel=1)
+
     def close(self) -> None:
-        """Lets running work finish, within the grace period, and closes every connection. Twice does no harm."""
-        engine, self._engine = self._engine, None
-        if engine is not None:
-            engine.close()
+        """Lets running work finish, within ``shutdown_grace_secs`` (30), and closes every connection.
+
+        What runs longer ends as ``WORKER_LOST``. Twice does no harm, and an interrupted one goes on by itself.
+        """
+        if self._engine is not None:
+            self._engine.close()
+            self._engine = None
 
     def organization(
         self,
@@ -221,7 +251,13 @@ class Client:
         max_output_tokens: int,
         loop: asyncio.AbstractEventLoop | None,
     ) -> Callable[[ProviderT], ProviderT]:
+        if not isinstance(name, str):
+            raise TypeError("name the model: @client.model_provider(\"my-model\")")
+        text(name)
+
         def register(provider: ProviderT) -> ProviderT:
+            if not callable(provider):
+                raise TypeError(f"a model is a callable, not {type(provider).__name__}")
             engine = self._open()
             start = starter(provider, loop, lambda: engine.withdraw_model(name))
             per_million = str(rates[0]), str(rates[1])
@@ -264,9 +300,9 @@ class AsyncClient:
 
     async def close(self) -> None:
         """See :meth:`Client.close`."""
-        engine, self._client._engine = self._client._engine, None
-        if engine is not None:
-            await engine.close_async()
+        if self._client._engine is not None:
+            await self._client._engine.close_async()
+            self._client._engine = None
 
     async def organization(
         self,
@@ -295,6 +331,7 @@ class Worker:
         self._engine: Engine | None = None
 
     def __enter__(self) -> Worker:
+        _refuse_open(self._engine)
         self._engine = Engine.open(self._settings)
         self._engine.start_worker()
         return self
@@ -302,9 +339,9 @@ class Worker:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        engine, self._engine = self._engine, None
-        if engine is not None:
-            engine.close()
+        if self._engine is not None:
+            self._engine.close()
+            self._engine = None
 
 
 class AsyncWorker:
@@ -315,6 +352,7 @@ class AsyncWorker:
         self._engine: Engine | None = None
 
     async def __aenter__(self) -> AsyncWorker:
+        _refuse_open(self._engine)
         self._engine = await Engine.open_async(self._settings)
         self._engine.start_worker()
         return self
@@ -322,9 +360,9 @@ class AsyncWorker:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        engine, self._engine = self._engine, None
-        if engine is not None:
-            await engine.close_async()
+        if self._engine is not None:
+            await self._engine.close_async()
+            self._engine = None
 
 
 class Organization:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator
+import math
+from collections.abc import AsyncGenerator, Generator
 from datetime import date, datetime
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -15,6 +16,12 @@ if TYPE_CHECKING:
     from kijko.client import AsyncOrganization, Organization
 
 __all__ = ["AsyncExecutions", "Executions"]
+
+
+def _seconds(timeout: float | None) -> float | None:
+    if timeout is not None and math.isnan(timeout):
+        raise ValueError("timeout is a number of seconds, or None")
+    return timeout
 
 
 def _ended(raw: bytes | None, timeout: float | None) -> Execution:
@@ -45,7 +52,7 @@ class Executions:
         execution_type: ExecutionType | str | None = None,
         start: datetime | date | None = None,
         end: datetime | date | None = None,
-    ) -> Iterator[Execution]:
+    ) -> Generator[Execution, None, None]:
         """Your runs, newest first, fetched a page at a time while you iterate.
 
         Args:
@@ -100,15 +107,15 @@ class Executions:
 
         Args:
             execution: Which one.
-            timeout: Seconds; None waits for as long as it takes.
+            timeout: Seconds; None waits for as long as it takes, 0 looks once.
 
         Raises:
             TimeoutError: It has not ended in time; it goes on.
             NotFound: ``EXECUTION_NOT_FOUND``.
         """
-        return _ended(self._organization._tenant.wait(str(execution), timeout), timeout)
+        return _ended(self._organization._tenant.wait(_calls.id_of(execution), _seconds(timeout)), timeout)
 
-    def stream(self, execution: UUID | str) -> Iterator[str]:
+    def stream(self, execution: UUID | str) -> Generator[str, None, None]:
         """The answer while it is being written: its output, all of it and nothing twice, until the run has ended.
 
         Who begins late, or misses a piece, gets the rest in one at the end. A run that fails or is cancelled just ends;
@@ -117,7 +124,7 @@ class Executions:
         Raises:
             NotFound: ``EXECUTION_NOT_FOUND``.
         """
-        stream = self._organization._tenant.follow(str(execution))
+        stream = self._organization._tenant.follow(_calls.id_of(execution))
         while (piece := stream.next()) is not None:
             yield piece
 
@@ -140,7 +147,7 @@ class AsyncExecutions:
         execution_type: ExecutionType | str | None = None,
         start: datetime | date | None = None,
         end: datetime | date | None = None,
-    ) -> AsyncIterator[Execution]:
+    ) -> AsyncGenerator[Execution, None]:
         """See :meth:`Executions.list`."""
         after: str | None = None
         while True:
@@ -164,10 +171,11 @@ class AsyncExecutions:
 
     async def wait(self, execution: UUID | str, *, timeout: float | None = None) -> Execution:
         """See :meth:`Executions.wait`. Cancelling the task ends the wait, not the run."""
-        return _ended(await self._organization._tenant.wait_async(str(execution), timeout), timeout)
+        ended = await self._organization._tenant.wait_async(_calls.id_of(execution), _seconds(timeout))
+        return _ended(ended, timeout)
 
-    async def stream(self, execution: UUID | str) -> AsyncIterator[str]:
+    async def stream(self, execution: UUID | str) -> AsyncGenerator[str, None]:
         """See :meth:`Executions.stream`."""
-        stream = await self._organization._tenant.follow_async(str(execution))
+        stream = await self._organization._tenant.follow_async(_calls.id_of(execution))
         while (piece := await stream.next_async()) is not None:
             yield piece

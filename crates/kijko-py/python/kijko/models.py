@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import json
 import logging
+import os
 import threading
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Generator, Iterable
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 if TYPE_CHECKING:
     from kijko._kijko import Answer
 
-__all__ = ["Question", "ModelFailure", "Provider", "Usage"]
+__all__ = ["ModelFailure", "Part", "Provider", "Question", "Usage"]
 
 log = logging.getLogger("kijko.models")
 
@@ -89,6 +90,10 @@ def starter(
     """
 
     def start(question: bytes, answer: Answer) -> None:
+        # On a thread that may still run when the interpreter ends, which one of Rust must not.
+        threading.Thread(target=run, args=(question, answer), name="kijko-model", daemon=True).start()
+
+    def run(question: bytes, answer: Answer) -> None:
         members = json.loads(question)
         members["stop_sequences"] = tuple(members["stop_sequences"])
         try:
@@ -138,14 +143,27 @@ def _give(part: object, answer: Answer) -> None:
 
 
 def _fail(problem: BaseException, answer: Answer) -> None:
+    message, retryable = f"The model's program failed with {type(problem).__name__}", False
     if isinstance(problem, ModelFailure):
-        answer.fail(str(problem), problem.retryable)
-        return
-    log.error("a model provider failed", exc_info=problem)
-    answer.fail(f"The model's program failed with {type(problem).__name__}", False)
+        try:
+            message, retryable = str(problem), bool(problem.retryable)
+        except Exception:  # Of what it was made of.
+            log.exception("a model provider cannot say why it failed")
+    else:
+        log.error("a model provider failed", exc_info=problem)
+    answer.fail(message.encode("utf-8", "replace").decode(), retryable)
 
 
 async def _drain(result: Any, answer: Answer) -> None:
+    try:
+        await _answered(result, answer)
+    except (SystemExit, KeyboardInterrupt) as problem:
+        # A task must not let these out: they would end the loop, and every other model with it.
+        await _room(answer)
+        _fail(problem, answer)
+
+
+async def _answered(result: Any, answer: Answer) -> None:
     if isinstance(result, AsyncIterable):
         try:
             async for part in result:
@@ -174,10 +192,11 @@ def _watch(result: Any, answer: Answer) -> None:
     task = asyncio.ensure_future(_drain(result, answer))
 
     async def watch() -> None:
-        while not task.done():
+        while not task.done() and not answer.is_unwanted:
             await asyncio.wait({task}, timeout=_LOOK_INTERVAL)
-            if answer.is_unwanted:
-                task.cancel()
+        # Once: what it does about that may take its time.
+        task.cancel()
+        await asyncio.wait({task})
         try:
             task.result()
         except (_Gone, asyncio.CancelledError):
@@ -205,3 +224,12 @@ def _own_loop() -> asyncio.AbstractEventLoop:
             _started = asyncio.new_event_loop()
             threading.Thread(target=_started.run_forever, name="kijko-models", daemon=True).start()
         return _started
+
+
+def _forget_loop() -> None:
+    """Its thread stayed with the parent of a fork."""
+    global _started, _lock
+    _started, _lock = None, threading.Lock()
+
+
+os.register_at_fork(after_in_child=_forget_loop)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Generator, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -33,9 +34,13 @@ __all__ = ["AsyncSkills", "Skills"]
 _LOOK_INTERVAL = 0.1
 
 
-def _check_deadline(deadline: float, timeout: float) -> None:
+def _deadline(timeout: float | None) -> float:
+    return math.inf if timeout is None else time.monotonic() + timeout
+
+
+def _check_deadline(deadline: float) -> None:
     if time.monotonic() > deadline:
-        raise TimeoutError(f"The test has not ended within {timeout} seconds; it goes on")
+        raise TimeoutError("The test has not ended in time; it goes on")
 
 
 class Skills:
@@ -106,8 +111,11 @@ class Skills:
         is_active: bool | None = None,
         search: str | None = None,
         sort: SkillSort | str | None = None,
-    ) -> Iterator[Skill]:
+    ) -> Generator[Skill, None, None]:
         """Your skills, fetched a page at a time while you iterate.
+
+        What changes its place meanwhile can be missed or come twice; for changing what you iterate over, take
+        ``list(org.skills.list())`` first.
 
         Args:
             category: One category, or several.
@@ -192,7 +200,7 @@ class Skills:
         """
         return self._organization._make(_calls.execute_skill(skill, input, idempotency_key))
 
-    def test(self, skill: UUID | str, input: Mapping[str, Any] | None = None, *, timeout: float = 300) -> TestRun:
+    def test(self, skill: UUID | str, input: Mapping[str, Any] | None = None, *, timeout: float | None = 300) -> TestRun:
         """Tries a skill without a trace in history and waits for what comes of it; look at ``status``.
 
         It counts against the limits of the plan. Inactive skills can be tried too, and the input is not held against
@@ -201,7 +209,7 @@ class Skills:
         Args:
             skill: Which one.
             input: Values of the template's variables.
-            timeout: Seconds to wait.
+            timeout: Seconds to wait; None waits for as long as it takes.
 
         Raises:
             NotFound: ``SKILL_NOT_FOUND``.
@@ -218,7 +226,7 @@ class Skills:
         model: str | None = None,
         parameters: Parameters | Mapping[str, Any] | None = None,
         input: Mapping[str, Any] | None = None,
-        timeout: float = 300,
+        timeout: float | None = 300,
     ) -> TestRun:
         """Tries what is not stored; see :meth:`test`.
 
@@ -228,7 +236,7 @@ class Skills:
             model: The default model when None.
             parameters: How the model is sampled.
             input: Values of the template's variables.
-            timeout: Seconds to wait.
+            timeout: Seconds to wait; None waits for as long as it takes.
         """
         call = _calls.test_draft(
             prompt_template=prompt_template,
@@ -239,16 +247,16 @@ class Skills:
         )
         return self._tried(call, timeout)
 
-    def _tried(self, call: Call[TestRun], timeout: float) -> TestRun:
+    def _tried(self, call: Call[TestRun], timeout: float | None) -> TestRun:
+        deadline = _deadline(timeout)
         test = self._organization._make(call)
-        deadline = time.monotonic() + timeout
         while not test.status.is_final:
-            _check_deadline(deadline, timeout)
+            _check_deadline(deadline)
             time.sleep(_LOOK_INTERVAL)
             test = self._organization._make(_calls.get_test(test.id))
         return test
 
-    def versions(self, skill: UUID | str) -> Iterator[SkillVersion]:
+    def versions(self, skill: UUID | str) -> Generator[SkillVersion, None, None]:
         """The definitions that a skill had, the latest first, without what they define; see :meth:`version`.
 
         Raises:
@@ -364,7 +372,7 @@ class AsyncSkills:
         is_active: bool | None = None,
         search: str | None = None,
         sort: SkillSort | str | None = None,
-    ) -> AsyncIterator[Skill]:
+    ) -> AsyncGenerator[Skill, None]:
         """See :meth:`Skills.list`."""
         page = 1
         while True:
@@ -417,7 +425,7 @@ class AsyncSkills:
         """See :meth:`Skills.execute`."""
         return await self._organization._make(_calls.execute_skill(skill, input, idempotency_key))
 
-    async def test(self, skill: UUID | str, input: Mapping[str, Any] | None = None, *, timeout: float = 300) -> TestRun:
+    async def test(self, skill: UUID | str, input: Mapping[str, Any] | None = None, *, timeout: float | None = 300) -> TestRun:
         """See :meth:`Skills.test`."""
         return await self._tried(_calls.test_skill(skill, input), timeout)
 
@@ -429,7 +437,7 @@ class AsyncSkills:
         model: str | None = None,
         parameters: Parameters | Mapping[str, Any] | None = None,
         input: Mapping[str, Any] | None = None,
-        timeout: float = 300,
+        timeout: float | None = 300,
     ) -> TestRun:
         """See :meth:`Skills.test_draft`."""
         call = _calls.test_draft(
@@ -441,16 +449,16 @@ class AsyncSkills:
         )
         return await self._tried(call, timeout)
 
-    async def _tried(self, call: Call[TestRun], timeout: float) -> TestRun:
+    async def _tried(self, call: Call[TestRun], timeout: float | None) -> TestRun:
+        deadline = _deadline(timeout)
         test = await self._organization._make(call)
-        deadline = time.monotonic() + timeout
         while not test.status.is_final:
-            _check_deadline(deadline, timeout)
+            _check_deadline(deadline)
             await asyncio.sleep(_LOOK_INTERVAL)
             test = await self._organization._make(_calls.get_test(test.id))
         return test
 
-    async def versions(self, skill: UUID | str) -> AsyncIterator[SkillVersion]:
+    async def versions(self, skill: UUID | str) -> AsyncGenerator[SkillVersion, None]:
         """See :meth:`Skills.versions`."""
         page = 1
         while True:

@@ -7,8 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from enum import StrEnum
-from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 from uuid import UUID
 
 __all__ = [
@@ -135,6 +134,12 @@ class Parameters:
     top_k: int | None = None
     stop_sequences: tuple[str, ...] | None = None
 
+    def __post_init__(self) -> None:
+        if isinstance(self.stop_sequences, str):
+            raise TypeError("stop_sequences is a tuple of texts, not one text")
+        if self.stop_sequences is not None:
+            object.__setattr__(self, "stop_sequences", tuple(self.stop_sequences))
+
     def to_dict(self) -> dict[str, Any]:
         """The JSON of the contract; members that are None are left out."""
         members: dict[str, Any] = {
@@ -176,6 +181,9 @@ class InputField:
     required: bool | None = None
     default: Any = None
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "default", _frozen(self.default))
+
     def to_dict(self) -> dict[str, Any]:
         """The JSON of the contract; members that are None are left out."""
         members: dict[str, Any] = {
@@ -197,7 +205,7 @@ class InputField:
             type=InputFieldType(json["type"]),
             description=json.get("description"),
             required=json.get("required"),
-            default=_frozen(json.get("default")),
+            default=json.get("default"),
         )
 
 
@@ -519,10 +527,10 @@ class SkillStats(_Answer):
                 )
                 for day in json["executionsOverTime"]
             ),
-            executions_by_type=MappingProxyType(
+            executions_by_type=_Frozen(
                 {ExecutionType(name): count for name, count in json["executionsByType"].items()}
             ),
-            executions_by_status=MappingProxyType(
+            executions_by_status=_Frozen(
                 {ExecutionStatus(name): count for name, count in json["executionsByStatus"].items()}
             ),
         )
@@ -532,11 +540,24 @@ def _optional(make: Callable[[Any], _T], value: Any) -> _T | None:
     return None if value is None else make(value)
 
 
+def _refuse(*_: Any, **__: Any) -> NoReturn:
+    raise TypeError("this cannot be changed; make a dict of it first")
+
+
+class _Frozen(dict[Any, Any]):
+    """A dict that nobody can change by accident; it can be copied, pickled and written as JSON like any other."""
+
+    __setitem__ = __delitem__ = clear = pop = popitem = setdefault = update = __ior__ = _refuse
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (dict(self),)
+
+
 def _frozen(value: Any) -> Any:
     """JSON that nobody can change by accident."""
     if isinstance(value, dict):
-        return MappingProxyType({key: _frozen(one) for key, one in value.items()})
-    if isinstance(value, list):
+        return _Frozen({key: _frozen(one) for key, one in value.items()})
+    if isinstance(value, (list, tuple)):
         return tuple(_frozen(one) for one in value)
     return value
 
