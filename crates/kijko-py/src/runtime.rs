@@ -38,8 +38,9 @@ pub fn runtime() -> PyResult<Handle> {
     let runtime = Builder::new_multi_thread().enable_all().thread_name("kijko").build();
     let runtime = runtime.map_err(|error| PyRuntimeError::new_err(format!("Kijko cannot start threads: {error}")))?;
     let handle = runtime.handle().clone();
-    // That of the parent has no threads here which could be waited for.
+    // That of the parent has no threads here which could be waited for, nor has anybody who waited there.
     std::mem::forget(started.replace((here, runtime)));
+    WAITING.store(0, Ordering::SeqCst);
     Ok(handle)
 }
 
@@ -51,18 +52,16 @@ static WAITING: AtomicUsize = AtomicUsize::new(0);
 /// Ends the threads before the interpreter does: one that touched it afterwards would crash the process.
 pub fn stop(py: Python<'_>) {
     ENDING.store(true, Ordering::SeqCst);
-    // Threads that nobody joins may still wait here; they look up soon.
-    py.detach(|| {
-        let since = Instant::now();
-        while WAITING.load(Ordering::SeqCst) > 0 && since.elapsed() < PATIENCE_AT_EXIT {
-            std::thread::sleep(Duration::from_millis(5));
-        }
-    });
     let started = RUNTIME.lock().unwrap_or_else(PoisonError::into_inner).take();
     match started {
-        Some((process, runtime)) if process == std::process::id() => {
-            py.detach(|| runtime.shutdown_timeout(PATIENCE_AT_EXIT));
-        }
+        Some((process, runtime)) if process == std::process::id() => py.detach(|| {
+            // Threads that nobody joins may still wait here; they look up soon.
+            let since = Instant::now();
+            while WAITING.load(Ordering::SeqCst) > 0 && since.elapsed() < PATIENCE_AT_EXIT {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            runtime.shutdown_timeout(PATIENCE_AT_EXIT);
+        }),
         other => std::mem::forget(other),
     }
 }

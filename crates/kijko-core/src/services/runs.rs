@@ -69,17 +69,19 @@ impl Carrier {
     /// taken: a run that names an offered model always has it among its targets in the process that offers it.
     pub(crate) fn callable(&self, app: &App, mut targets: Vec<Target>) -> Result<Vec<Target>, Workplace> {
         let is_offered = |target: &Target| programs::is_offered(app, &target.route);
-        if self.only_offered {
+        let place = programs::workplace(&targets);
+        targets.retain(|target| match target.route.provider {
+            Provider::Program => is_offered(target),
             // Whether anything is answered offline is for the others to say.
-            targets.retain(|target| target.route.provider != Provider::Offline);
-            return if targets.iter().any(is_offered) { Ok(targets) } else { Err(Workplace::Anywhere) };
-        }
-        match programs::workplace(&targets) {
-            Workplace::Beside(model) if !app.models.offers(&model) => Err(Workplace::Beside(model)),
-            Workplace::Beside(_) | Workplace::Anywhere => {
-                targets.retain(|target| target.route.provider != Provider::Program || is_offered(target));
-                Ok(targets)
+            Provider::Offline => !self.only_offered,
+            Provider::Anthropic | Provider::Google | Provider::OpenAi => true,
+        });
+        match place {
+            _ if self.only_offered && !targets.iter().any(is_offered) => Err(Workplace::Anywhere),
+            Workplace::Beside(model) if !self.only_offered && !app.models.offers(&model) => {
+                Err(Workplace::Beside(model))
             }
+            Workplace::Beside(_) | Workplace::Anywhere => Ok(targets),
         }
     }
 

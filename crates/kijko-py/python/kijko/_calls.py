@@ -36,6 +36,10 @@ class Unset:
     def __repr__(self) -> str:
         return "UNSET"
 
+    def __reduce__(self) -> str:
+        # There is one, however often it is copied.
+        return "UNSET"
+
 
 #: The value of an argument that was left out.
 UNSET: Final = Unset()
