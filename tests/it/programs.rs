@@ -7,17 +7,14 @@ use kijko_core::domain::offered_models::OfferedModel;
 use kijko_core::services::programs::{self, Answer, Program, Question};
 use kijko_core::services::worker;
 use serde_json::{Value, json};
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
 
-use crate::harness::{Installation, Person, eventually, skill};
+use crate::harness::{Installation, Person, Worker, eventually, skill};
 
 /// A process beside the server that serves models and does nothing else.
 struct Beside {
     app: Installation,
     asked: Arc<Mutex<Vec<String>>>,
-    stop: CancellationToken,
-    task: Option<JoinHandle<kijko_core::Result<()>>>,
+    worker: Option<Worker>,
 }
 
 /// Answers with its own name, and remembers what it was asked.
@@ -49,7 +46,7 @@ impl Beside {
 
     async fn with(server: &Installation, settings: &[(&str, &str)], models: &[&'static str]) -> Self {
         let app = Installation::beside(server, settings).await;
-        let mut beside = Self { app, asked: Arc::default(), stop: CancellationToken::new(), task: None };
+        let mut beside = Self { app, asked: Arc::default(), worker: None };
         for name in models {
             beside.offer(name).await;
         }
@@ -63,18 +60,20 @@ impl Beside {
     }
 
     fn serve(&mut self) {
-        let (app, stop) = (self.app.app.clone(), self.stop.clone());
-        self.task = Some(tokio::spawn(async move { worker::serve_models(&app, stop).await }));
+        let app = self.app.app.clone();
+        self.worker = Some(Worker::start(|stop| async move { worker::serve_models(&app, stop).await }));
     }
 
     fn asked(&self) -> Vec<String> {
         self.asked.lock().unwrap().clone()
     }
 
+    async fn pause(&mut self) {
+        self.worker.take().expect("it serves").stop().await;
+    }
+
     async fn stop(mut self) {
-        self.stop.cancel();
-        let task = self.task.take().expect("it serves");
-        task.await.expect("it does not panic").expect("it ends well");
+        self.pause().await;
     }
 }
 
@@ -147,8 +146,7 @@ async fn a_run_whose_skill_gets_another_model_while_it_waits_goes_to_whoever_ser
     let ada = server.owner().await;
     let mut program = Beside::new(&server, &[]).await;
     program.offer("oracle").await;
-    program.stop.cancel();
-    program.task.take().unwrap().await.unwrap().unwrap();
+    program.pause().await;
 
     // Nobody works yet. One skill leaves the program for the catalogue, the other one comes to it.
     let leaving = skill_with(&ada, "oracle", &json!({})).await;
@@ -160,7 +158,6 @@ async fn a_run_whose_skill_gets_another_model_while_it_waits_goes_to_whoever_ser
     server.run_jobs().await;
     assert_eq!(ada.execution(&came).await["status"], "pending", "the server hands it over");
 
-    program.stop = CancellationToken::new();
     program.serve();
     assert_eq!(ended(&ada, &came).await["output"], "oracle says hello");
     let waiting = "graphile_worker._private_jobs WHERE flags IS NULL AND locked_at IS NULL";

@@ -11,6 +11,8 @@ use kijko_core::testing::{self, FixedClock, Mail, SentMails};
 use kijko_core::{App, Config};
 use serde_json::{Value, json};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 pub mod browser;
 pub mod cluster;
@@ -309,5 +311,27 @@ pub async fn eventually(what: &str, mut happened: impl AsyncFnMut() -> bool) {
     while !happened().await {
         assert!(started.elapsed().as_secs() < 10, "it did not happen within ten seconds: {what}");
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+}
+
+/// What works in the background until it is stopped.
+pub struct Worker {
+    stop: CancellationToken,
+    task: JoinHandle<kijko_core::Result<()>>,
+}
+
+impl Worker {
+    pub fn start<W>(work: impl FnOnce(CancellationToken) -> W) -> Self
+    where
+        W: Future<Output = kijko_core::Result<()>> + Send + 'static,
+    {
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(work(stop.clone()));
+        Self { stop, task }
+    }
+
+    pub async fn stop(self) {
+        self.stop.cancel();
+        self.task.await.expect("the worker does not panic").expect("the worker ends well");
     }
 }

@@ -3,11 +3,9 @@
 
 use kijko_core::services::worker;
 use serde_json::{Value, json};
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
 
 use crate::harness::provider::{Call, Provider, Reply};
-use crate::harness::{Installation, Person, eventually, skill};
+use crate::harness::{Installation, Person, Worker, eventually, skill};
 
 mod calling;
 mod dialects;
@@ -79,9 +77,8 @@ impl Bench {
 
     /// A worker as in a server, until it is stopped.
     fn worker(&self) -> Worker {
-        let stop = CancellationToken::new();
-        let (app, token) = (self.app.app.clone(), stop.clone());
-        Worker { stop, task: tokio::spawn(async move { worker::run(&app, token).await }) }
+        let app = self.app.app.clone();
+        Worker::start(|stop| async move { worker::run(&app, stop).await })
     }
 
     /// Starts a run whose second attempt never ends, after a first one that reported its tokens.
@@ -103,18 +100,6 @@ impl Bench {
         // 25 tokens at 3 and 1 token at 15 dollars per million.
         let exact = format!("skill_executions WHERE id = '{id}' AND cost_usd = 0.00009 AND attempts = 2");
         assert_eq!(self.app.count(&exact).await, 1);
-    }
-}
-
-struct Worker {
-    stop: CancellationToken,
-    task: JoinHandle<kijko_core::Result<()>>,
-}
-
-impl Worker {
-    async fn stop(self) {
-        self.stop.cancel();
-        self.task.await.expect("the worker does not panic").expect("the worker ends well");
     }
 }
 

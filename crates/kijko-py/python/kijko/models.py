@@ -157,8 +157,9 @@ def _fail(problem: BaseException, answer: Answer) -> None:
 async def _drain(result: Any, answer: Answer) -> None:
     try:
         await _answered(result, answer)
-    except (SystemExit, KeyboardInterrupt) as problem:
-        # A task must not let these out: they would end the loop, and every other model with it.
+    except (_Gone, asyncio.CancelledError):
+        pass
+    except BaseException as problem:  # noqa: BLE001 - some would end the loop, and every other model with it.
         await _room(answer)
         _fail(problem, answer)
 
@@ -197,13 +198,6 @@ def _watch(result: Any, answer: Answer) -> None:
         # Once: what it does about that may take its time.
         task.cancel()
         await asyncio.wait({task})
-        try:
-            task.result()
-        except (_Gone, asyncio.CancelledError):
-            pass
-        except BaseException as problem:  # noqa: BLE001
-            await _room(answer)
-            _fail(problem, answer)
 
     watching = asyncio.ensure_future(watch())
     _watching.add(watching)
